@@ -1,56 +1,93 @@
 # shellcheck shell=bash
 # lib.sh: what every step shares. Sourced, never run; sets no shell options.
 
-# fail CODE MESSAGE...: one line for a person, then the exit code for the pipeline.
+scripts=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+
+# fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code.
 fail() {
-  local code=$1
-  shift
-  printf '%s: %s\n' "${0##*/}" "$*" >&2
-  exit "$code"
+  local message="${0##*/}: ${*:2}"
+  printf '%s\n' "$message" >&2
+  # Held by another (69): then the build's files are not ours to touch.
+  [[ ! ${build-} || $1 -eq 69 ]] || printf '%s\n' "$message" >"$build/.message" || true
+  exit "$1"
 }
 
-# manual: the script's header comment is its help.
-manual() { sed -n '2,/^[^#]/{/^#/!q; s/^# \{0,1\}//; p;}' "$0"; }
+# manual: a script's header comment is its help.
+manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
 
-# open_build ARGS...: checks a step's one argument, sets $build (absolute), takes the lock.
+# open_build ARGS...: checks a step's one argument, sets $build (absolute) and $cache, takes the lock.
 open_build() {
-  if [[ $# -eq 1 && $1 == -h ]]; then
+  if [[ ${1-} == -h ]]; then
     manual
     exit 0
   fi
-  [[ $# -eq 1 && $1 != -* ]] || fail 2 "usage: ${0##*/} BUILD (a build directory; -h explains)"
+  [[ $# -eq 1 && $1 != -* ]] || fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
   [[ -f $1/build.json ]] || fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
   build=$(realpath -- "$1")
+  cache=${build%/*/*/*}/.cache
   lock_build
 }
 
 # lock_build: a step under the pipeline has inherited the pipeline's lock, any other takes it.
 lock_build() {
-  if [[ ! ${LOCK_FD-} || ! "/proc/self/fd/$LOCK_FD" -ef $build/lock ]]; then
-    exec {LOCK_FD}>>"$build/lock"
-    flock -w 2 "$LOCK_FD" \
-      || fail 69 "$build is being worked on by process $(<"$build/lock") (wait for it, or: docker-build-server cancel)"
-    export LOCK_FD
-    echo "$$" >"$build/lock"
-  fi
+  [[ ! ${LOCK_FD-} || ! /proc/self/fd/$LOCK_FD -ef $build/lock ]] || return 0
+  exec {LOCK_FD}>>"$build/lock"
+  flock -w 2 "$LOCK_FD" \
+    || fail 69 "$build is being worked on by process $(<"$build/lock") (wait for it, or: make cancel BUILD=$build)"
+  export LOCK_FD
+  echo "$$" >"$build/lock"
 }
 
-# read_build FILTER NAME...: one jq over build.json; its strings go to the variables, more of them to $rest.
+# read_build FILTER NAME...: one jq over build.json; its values go to the variables, further ones to $rest.
 read_build() {
-  local -n _name
-  local -a _values
-  mapfile -d '' -t _values < <(jq -j "($1) | tostring, \"\\u0000\"" "$build/build.json") && wait "$!" \
+  local name
+  local -a values
+  mapfile -d '' -t values < <(jq -j "($1) | tostring, \"\\u0000\"" -- "$build/build.json") && wait "$!" \
     || fail 2 "$build/build.json cannot be read (stage the build again)"
   shift
-  for _name; do
-    _name=${_values[0]-}
-    _values=("${_values[@]:1}")
+  for name; do
+    printf -v "$name" %s "${values[0]-}"
+    values=("${values[@]:1}")
   done
-  rest=("${_values[@]}")
+  # shellcheck disable=SC2034 # the caller's
+  rest=("${values[@]}")
 }
 
-# leave FILE < CONTENT: written beside and renamed, so that half of it is never seen.
+# wrapper MODULE ARGS...: the Python side, by $PYTHON, else the checkout's virtual environment, else python3.
+wrapper() {
+  local root=${scripts%/*} python=${PYTHON-}
+  [[ $python || ! -x $root/.venv/bin/python ]] || python=$root/.venv/bin/python
+  # -P: modules are not looked for in whatever folder this happens to run in. An installed wheel finds itself.
+  [[ ! -d $root/wrapper ]] || local -x PYTHONPATH=$root
+  "${python:-python3}" -P -m "wrapper.$1" "${@:2}"
+}
+
+# leave FILE: standard input becomes FILE of the build; written beside and renamed, so half of it is never seen.
 leave() {
   cat >"$build/.$1.tmp"
   mv -f -- "$build/.$1.tmp" "$build/$1"
+}
+
+# need FILE...: what earlier steps should have left.
+need() {
+  local file
+  for file; do
+    [[ -e $build/$file ]] || fail 2 "$build has no $file (run the steps before this one first)"
+  done
+}
+
+# observe COMMAND...: runs it; what it prints is seen as ever, and kept for said.
+observe() { "$@" 2>&1 | tee -- "$build/.said"; }
+
+# said REGEX: did the observed command print it?
+said() { grep -qiE -- "$1" "$build/.said"; }
+
+# inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
+inside() {
+  local path real
+  for path; do
+    [[ -e $build/src/$path || -L $build/src/$path ]] || continue
+    real=$(realpath -m -- "$build/src/$path")
+    [[ $real/ == "$build/src/"* ]] || fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
+  done
 }

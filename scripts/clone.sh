@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# clone.sh BUILD: the source at exactly the build's commit
+#
+# Reads   build.json
+# Writes  src/   the work tree, its HEAD detached at `commit`; all tags and history, submodules, Git LFS files
+# Keeps   builds/.cache/git/OWNER/NAME.git, a mirror: one fetch a build, hard links from there. It may be deleted
+#         at any time; damaged, it is made anew.
+# Needs   git-lfs, where the repository uses Git LFS. A token, where git asks for one: see remote-git.sh.
+#
+# Exit codes: 0 done, 1 the commit is gone from the remote, 2 called wrongly, 69 locked, 75 remote or disk trouble
+set -euo pipefail
+shopt -s inherit_errexit
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+open_build "$@"
+read_build '.repository, .url, .ref, .commit' repository url ref commit
+
+mirror=$cache/git/$repository.git
+half=$build/.src.tmp
+mkdir -p -- "${mirror%/*}"
+exec {mirror_lock}>"$mirror.lock"
+flock "$mirror_lock"
+
+# Git's housekeeping stays in the foreground: a stray process would hold the build's lock.
+remote() { "$scripts/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false "$@"; }
+
+# mirror_has REV: is it there, and whole?
+mirror_has() { git -C "$mirror" cat-file -e "$1^{commit}" 2>/dev/null; }
+
+# The functions below are called in a condition, where `set -e` is off: hence every &&.
+
+# fetch: the mirror knows what the remote knows. Its HEAD names the default branch, which version.sh asks for.
+fetch() {
+  local head
+  { [[ -d $mirror ]] || git init -q --bare -- "$mirror"; } \
+    && remote -C "$mirror" fetch --force --prune --no-write-fetch-head -- "$url" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' \
+    || return
+  mirror_has HEAD && return
+  head=$(remote ls-remote --symref -- "$url" HEAD) || return
+  [[ $head != "ref: "* ]] || git -C "$mirror" symbolic-ref HEAD "$(sed -n 's/^ref: \(.*\)\tHEAD$/\1/p' <<<"$head")"
+}
+
+# check_out: a work tree of the commit, which no ref may name any more. LFS files come later, with the token.
+check_out() {
+  mirror_has "$commit" || remote -C "$mirror" fetch --no-write-fetch-head -- "$url" "$commit" \
+    || fail 1 "commit $commit is gone from $url (pushed over? push again, or build another commit)"
+  rm -rf -- "$half"
+  git clone -q --local --no-checkout -- "$mirror" "$half" \
+    && git -C "$half" remote set-url origin "$url" \
+    && GIT_LFS_SKIP_SMUDGE=1 git -C "$half" -c advice.detachedHead=false checkout -q --detach "$commit"
+}
+
+echo "clone.sh: $repository, $ref at $commit"
+if ! { fetch && check_out; }; then
+  remote ls-remote -- "$url" HEAD >/dev/null || fail 75 "cannot fetch $url (is it there, and may the token read it?)"
+  echo "clone.sh: the mirror may be damaged; making it anew"
+  rm -rf -- "$mirror"
+  fetch && check_out || fail 75 "cannot clone $url (git's reason is above; is the disk full?)"
+fi
+flock -u "$mirror_lock"
+
+if [[ -f $half/.gitmodules ]]; then
+  remote -C "$half" submodule update --init --recursive \
+    || fail 75 "cannot fetch a submodule (is its url in .gitmodules right, and may the token read it?)"
+fi
+if git -C "$half" grep -q 'filter=lfs' -- ':(glob)**/.gitattributes'; then
+  git lfs version >/dev/null 2>&1 || fail 75 "the repository keeps files in Git LFS, which this host lacks (install git-lfs)"
+  git -C "$half" lfs install --local >/dev/null
+  remote -C "$half" lfs pull || fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
+fi
+rm -rf -- "$build/src"
+mv -T -- "$half" "$build/src"

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# stage.sh OWNER/NAME [REF [COMMIT]]: writes down what to build, as a new build directory
+#
+# REF      a branch, a tag (short, or in full as refs/heads/main) or a whole commit; else the default branch
+# COMMIT   what REF points at, if that is known: with a full REF nothing is asked of the network
+# Prints   the build directory, builds/OWNER/NAME/ID; `latest` beside it links to it
+# Writes   build.json: what to build, with the repository's settings as they are now; never changed afterwards
+# Reads    CONFIG     the configuration (config.json), through `python -m wrapper.config`
+#          SETTINGS   what that printed, from a caller that has asked already
+#          SOURCE     who wants it: event, sweep, trigger or manual (the default; a poller leaves those alone)
+#          EVENT, BEFORE   the event's id, and the commit that REF pointed at until now
+#
+# Exit codes: 0 staged, 1 no such ref or a bad configuration, 2 called wrongly, 75 the remote or the disk
+set -euo pipefail
+shopt -s inherit_errexit
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+
+if [[ ${1-} == -h ]]; then
+  manual
+  exit 0
+fi
+[[ $# -ge 1 && $# -le 3 && $1 =~ ^[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9._-]+$ && $1 != */. && $1 != */.. ]] \
+  || fail 2 "usage: stage.sh OWNER/NAME [REF [COMMIT]] (-h explains)"
+repository=$1 ref=${2-} commit=${3-}
+object='^[0-9a-f]{40}([0-9a-f]{24})?$'
+[[ $commit =~ ${commit:+$object} ]] || fail 2 "\"$commit\" is no commit (40 hexadecimal digits)"
+[[ ! $ref ]] || git check-ref-format --allow-onelevel "$ref" || fail 2 "\"$ref\" is no name of a ref"
+
+settings=${SETTINGS-}
+[[ $settings ]] || settings=$(wrapper config "$repository")
+mapfile -d '' -t field < <(jq -j '.builds, .settings.url | ., "\u0000"' <<<"$settings")
+builds=${field[0]:?} url=${field[1]:?}
+
+# find_ref: asks the remote for $commit, and for the full name of $ref.
+find_ref() {
+  local line object_name name head
+  local -A tips=()
+  line=$("$scripts/remote-git.sh" ls-remote --symref -- "$url" HEAD ${ref:+"$ref" "$ref^{}"}) \
+    || fail 75 "cannot read $url (does it exist, and may the token read it?)"
+  while IFS=$'\t' read -r object_name name; do
+    if [[ $object_name == "ref: "* ]]; then head=${object_name#ref: }; else tips[$name]=$object_name; fi
+  done <<<"$line"
+  if [[ ! $ref ]]; then
+    ref=${head-} commit=${tips[HEAD]-}
+    [[ $ref && $commit ]] || fail 1 "$repository has no commit on a default branch yet (name a ref)"
+    return
+  fi
+  [[ ! ${tips[refs/heads/$ref]-} || ! ${tips[refs/tags/$ref]-} ]] \
+    || fail 1 "$repository has both a branch and a tag $ref (say refs/heads/$ref or refs/tags/$ref)"
+  for name in "$ref" "refs/heads/$ref" "refs/tags/$ref"; do
+    if [[ ${tips[$name]-} ]]; then
+      # An annotated tag is an object of its own: the commit is what it peels to.
+      ref=$name commit=${commit:-${tips[$name^{}]-${tips[$name]}}}
+      return
+    fi
+  done
+  fail 1 "$repository has no branch or tag $ref"
+}
+
+if [[ $ref =~ $object ]]; then
+  commit=$ref
+elif [[ ! $commit || $ref != refs/* ]]; then
+  find_ref
+fi
+
+folder=$builds/$repository
+mkdir -p -- "$folder"
+exec {folder_lock}>"$folder/.lock"
+flock "$folder_lock"
+# An ID sorts above all earlier ones, whatever the clock did.
+newest=$(find "$folder" -maxdepth 1 -name '[0-9]*T*Z-*' -printf '%f\n' | sort | tail -n 1)
+stamp=$(date -u +%Y%m%dT%H%M%S.%6NZ)
+if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
+  [[ $newest =~ ^(....)(..)(..)T(..)(..)(..)\.(.{6})Z ]] && part=("${BASH_REMATCH[@]:1}")
+  micros=$(($(date -ud "${part[0]}-${part[1]}-${part[2]} ${part[3]}:${part[4]}:${part[5]}.${part[6]}" +%s%6N) + 1))
+  stamp=$(date -ud "@${micros:0:-6}.${micros: -6}" +%Y%m%dT%H%M%S.%6NZ)
+fi
+id=$stamp-${commit:0:7}
+
+half=$folder/.staging
+rm -rf -- "$half"
+mkdir -- "$half"
+jq -n --argjson resolved "$settings" --arg id "$id" --arg repository "$repository" --arg ref "$ref" \
+  --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" --arg source "${SOURCE:-manual}" '
+  def given: if . == "" then null else . end;
+  {format: 1, $id, $repository, url: $resolved.settings.url, $ref, $commit, before: ($before | given),
+   event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}' \
+  >"$half/build.json" && sync -- "$half/build.json" "$half" \
+  || fail 75 "cannot write $half (is the disk full?)"
+mv -T -- "$half" "$folder/$id"
+ln -sfn -- "$id" "$folder/.latest"
+mv -T -- "$folder/.latest" "$folder/latest"
+sync -- "$folder"
+: >"$builds/.wake" # a running poller looks at once
+echo "$folder/$id"
