@@ -15,7 +15,8 @@ fail() {
 # manual: a script's header comment is its help.
 manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
 
-# open_build ARGS...: checks a step's one argument, sets $build (absolute) and $cache, takes the lock.
+# open_build ARGS...: checks a step's one argument, takes the lock, and sets $build (absolute), $cache, and
+# $container, the name of any container that runs for this build.
 open_build() {
   if [[ ${1-} == -h ]]; then
     manual
@@ -24,7 +25,10 @@ open_build() {
   [[ $# -eq 1 && $1 != -* ]] || fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
   [[ -f $1/build.json ]] || fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
   build=$(realpath -- "$1")
-  cache=${build%/*/*/*}/.cache
+  local root=${build%/*/*/*}
+  cache=$root/.cache
+  container=docker-build-server.${build#"$root/"}
+  container=${container//\//.}
   lock_build
 }
 
@@ -62,6 +66,16 @@ wrapper() {
   "${python:-python3}" -P -m "wrapper.$1" "${@:2}"
 }
 
+# ci_variables ID REPOSITORY COMMIT REF: sets $ci, what install and test commands are told of their build.
+ci_variables() {
+  ci=(CI=true "CI_PIPELINE_NUMBER=$1" "CI_REPO=$2" "CI_COMMIT_SHA=$3" "CI_COMMIT_REF=$4")
+  case $4 in
+    refs/heads/*) ci+=("CI_COMMIT_BRANCH=${4#refs/heads/}") ;;
+    refs/tags/*) ci+=("CI_COMMIT_TAG=${4#refs/tags/}") ;;
+    *) ;;
+  esac
+}
+
 # leave FILE: standard input becomes FILE of the build; written beside and renamed, so half of it is never seen.
 leave() {
   cat >"$build/.$1.tmp"
@@ -81,6 +95,12 @@ observe() { "$@" 2>&1 | tee -- "$build/.said"; }
 
 # said REGEX: did the observed command print it?
 said() { grep -qiE -- "$1" "$build/.said"; }
+
+# docker ARGS...: the client named in $DOCKER.
+docker() { command "${DOCKER:-docker}" "$@"; }
+
+# engine_answers: tells the engine's troubles from the repository's.
+engine_answers() { docker version >/dev/null 2>&1; }
 
 # inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
 inside() {

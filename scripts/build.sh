@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# build.sh BUILD: docker build of the checkout
+#
+# Reads     build.json, src/, labels
+# Writes    image   the image ID
+# Settings  context, dockerfile (in the checkout, else in the context), target, build_args
+# TARGET=STAGE builds that stage instead, and leaves its ID in image.STAGE (so unit-test.sh does for `test.target`).
+# BuildKit is used where the client has it; DOCKER_BUILDKIT=0 prefers the classic builder.
+#
+# Exit codes: 0 done, 1 it does not build, 2 called wrongly, 69 locked, 75 engine, network or disk trouble
+set -euo pipefail
+shopt -s inherit_errexit
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+open_build "$@"
+read_build '.settings | .context, .dockerfile, (.target // ""), (.build_args | to_entries[] | "--build-arg=\(.key)=\(.value)")' \
+  context dockerfile target
+options=("${rest[@]}")
+
+need src
+inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
+[[ -f $build/src/$dockerfile ]] || dockerfile=$context/$dockerfile
+[[ -f $build/src/$dockerfile ]] || fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
+[[ -d $build/src/$context ]] || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
+
+need labels
+while IFS= read -r label; do
+  options+=("--label=$label")
+done <"$build/labels"
+target=${TARGET-$target}
+[[ ! $target ]] || options+=(--target "$target")
+
+# A 20.10 client builds with BuildKit by itself, later ones need buildx: help says whether it is there.
+if [[ ${DOCKER_BUILDKIT-} != 0 ]] && DOCKER_BUILDKIT=1 docker build --help >/dev/null 2>&1; then
+  export DOCKER_BUILDKIT=1
+  options+=(--progress=plain)
+else
+  export DOCKER_BUILDKIT=0
+  options+=(--force-rm) # else a failed build leaves its container behind
+fi
+# buildx: one plain image, by the engine itself; an attestation would be a second, untested manifest.
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
+SOURCE_DATE_EPOCH=$(git -C "$build/src" show -s --format=%ct)
+export SOURCE_DATE_EPOCH
+
+echo "build.sh: $dockerfile${target:+, stage $target}"
+result=image${TARGET:+.$TARGET}
+rm -f -- "$build/.iid"
+if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$build/src/$dockerfile" -- "$build/src/$context"; then
+  engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
+  ! said 'no space left on device' || fail 75 "the disk is full (docker system df shows by what)"
+  ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status code 5))|TLS handshake timeout' \
+    || fail 75 "a base image could not be fetched (docker's reason is above)"
+  fail 1 "$dockerfile does not build (docker's reason is above)"
+fi
+leave "$result" <"$build/.iid"

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# npm-install.sh BUILD: the dependencies of the checkout, into src/
+#
+# Reads     build.json, src/
+# Writes    node_modules beside the package.json in `context`; without a package.json there is nothing to do
+# Settings  install.command   else `npm ci` with a lock file, `npm install --no-package-lock` without: both leave
+#                             the rest of the tree as it was committed
+#           install.image     run it in a container of that image, which sees src/ and npm's cache alone
+# The command meets a short list of environment variables, and on the host, where the system allows, only the
+# processes it started itself. That is tidiness: what keeps strangers' install scripts away is install.image.
+#
+# Exit codes: 0 done, 1 it does not install, 2 called wrongly, 69 locked, 75 network, disk or engine trouble
+set -euo pipefail
+shopt -s inherit_errexit
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+open_build "$@"
+need src
+read_build '.id, .commit, .ref, (.settings | .repository, .context, (.install | .image // "", (.command // [])[]))' \
+  id commit ref repository context image
+command=("${rest[@]}")
+
+for file in package.json package-lock.json npm-shrinkwrap.json .npmrc node_modules; do
+  inside "$context" "$context/$file"
+done
+project=$build/src/$context
+cd -- "$project" 2>/dev/null || fail 1 "the repository has no folder $context (see \"context\")"
+if [[ ! -f package.json && ${#command[@]} -eq 0 ]]; then
+  # npm would walk up and act on whatever package.json it meets there: a false green.
+  echo "npm-install.sh: no package.json in $context, nothing to install"
+  exit 0
+fi
+if [[ ${#command[@]} -eq 0 ]]; then
+  command=(npm install --no-package-lock)
+  [[ ! -f package-lock.json && ! -f npm-shrinkwrap.json ]] || command=(npm ci)
+  command+=(--prefer-offline --no-audit --no-fund)
+fi
+
+ci_variables "$id" "$repository" "$commit" "$ref"
+mkdir -p -- "$cache/npm"
+if [[ $image ]]; then
+  trap 'docker rm -f "$container" >/dev/null 2>&1' EXIT
+  run=(docker run --rm --init --name "$container" --user "$(id -u):$(id -g)" --workdir "/src/$context"
+    --mount "type=bind,source=$build/src,target=/src" --mount "type=bind,source=$cache/npm,target=/npm"
+    --env HOME=/tmp --env npm_config_cache=/npm "${ci[@]/#/--env=}" --entrypoint "${command[0]}" "$image" "${command[@]:1}")
+else
+  run=(env -i npm_config_cache="$cache/npm" "${ci[@]}")
+  for name in PATH HOME USER LANG LC_ALL TZ TMPDIR {HTTP,HTTPS,NO}_PROXY {http,https,no}_proxy NODE_EXTRA_CA_CERTS SSL_CERT_{FILE,DIR}; do
+    [[ ! ${!name-} ]] || run+=("$name=${!name}")
+  done
+  # In a PID namespace the command's processes end with its first one. That is a bash, since a process with
+  # the number 1 sleeps through any TERM it does not handle, and npm handles none.
+  for namespace in 'unshare --pid --fork --kill-child --mount-proc' 'unshare --user --map-current-user --pid --fork --kill-child --mount-proc'; do
+    read -ra namespace <<<"$namespace"
+    if "${namespace[@]}" true 2>/dev/null; then
+      run=("${namespace[@]}" "${run[@]}")
+      break
+    fi
+  done
+  # shellcheck disable=SC2016 # for the inner bash
+  run+=(bash -c 'trap "exit 143" TERM; "$@" & wait "$!"' bash "${command[@]}")
+fi
+
+echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
+observe "${run[@]}" {LOCK_FD}>&- && exit 0
+[[ ! $image ]] || engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
+! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|NOSPC|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)' \
+  || fail 75 "npm could not reach its registry, or write to the disk (npm's reason is above)"
+for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun; do
+  [[ ! -f ${lock%:*} || -f package-lock.json ]] \
+    || fail 1 "npm could not install it; ${lock%:*} belongs to ${lock#*:} (set \"install.command\" in config.json)"
+done
+fail 1 "${command[*]} failed (npm's reason is above; a lock file out of step is mended by npm install, and a commit)"

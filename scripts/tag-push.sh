@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# tag-push.sh BUILD: the tested image into the registry, under each of the build's tags
+#
+# Reads     build.json, version, tags, image, tested
+# Writes    pushed   NAME:TAG@sha256:DIGEST, one a line, as the registry confirmed them
+# Settings  registry, image: together the NAME. Credentials are those of `docker login`.
+# Only the image that was tested is pushed. A full version is never overwritten: with the same image behind it
+# the rest is completed; from the same commit as another image, it is left; from another commit, the push fails.
+# An alias (1.2, 1, latest) is not moved below a version it already points to.
+# Cut off half-way, it is completed by running it again.
+#
+# Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
+set -euo pipefail
+shopt -s inherit_errexit
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+open_build "$@"
+read_build '.commit, "\(.settings.registry)/\(.settings.image)"' commit name
+need version tags image tested
+image=$(<"$build/image")
+version=$(<"$build/version")
+mapfile -t tags <"$build/tags"
+tested=$(head -n 1 -- "$build/tested")
+[[ $tested == "$image" ]] || fail 1 "the image $image is not the one that was tested, $tested (run unit-test.sh again)"
+
+# label TAG KEY: of the image the engine has under that tag.
+label() { docker image inspect --format "{{index .Config.Labels \"org.opencontainers.image.$2\"}}" "$name:$1"; }
+
+# fetch TAG: true with the registry's image of that tag at hand, false if it has none. Not being able to tell is neither.
+fetch() {
+  local said
+  if said=$(docker pull --quiet "$name:$1" 2>&1); then return 0; fi
+  [[ $said =~ (manifest|name)\ unknown|not\ found ]] || fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'}"
+  return 1
+}
+
+# push TAG: and note the digest the registry answers with.
+push() {
+  docker tag "$image" "$name:$1"
+  observe docker push "$name:$1" || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login)"
+  digest=$(sed -nE 's/.*digest: (sha256:[0-9a-f]{64}).*/\1/p' "$build/.said")
+  printf '%s\n' "$name:$1@${digest:?}" >>"$build/.pushed.tmp"
+}
+
+echo "tag-push.sh: $image as $name, ${tags[*]}"
+rm -f -- "$build/.pushed.tmp" "$build/pushed"
+if fetch "${tags[0]}"; then
+  there=$(docker image inspect --format '{{.Id}}' "$name:${tags[0]}")
+  if [[ $there != "$image" ]]; then
+    [[ $(label "${tags[0]}" revision) == "$commit" ]] \
+      || fail 1 "$name:${tags[0]} is there already, from another commit, and a version is never overwritten (tag a new one)"
+    echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit; it is left as it is"
+    : | leave pushed
+    exit 0
+  fi
+fi
+for tag in "${tags[@]}"; do
+  if [[ $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]] && fetch "$tag"; then
+    served=$(label "$tag" version)
+    if [[ $served =~ ^[0-9]+\.[0-9]+\.[0-9]+$ && $served != "$version" && $(printf '%s\n' "$served" "$version" | sort -V | tail -n 1) == "$served" ]]; then
+      echo "tag-push.sh: $name:$tag stays at $served, which is higher than $version"
+      continue
+    fi
+  fi
+  push "$tag"
+done
+leave pushed <"$build/.pushed.tmp"
+rm -f -- "$build/.pushed.tmp"
