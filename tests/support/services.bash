@@ -49,6 +49,7 @@ service() {
   shift 2
   setsid -- "$@" </dev/null >>"$dir/$name.log" 2>&1 &
   echo "$!" >"$dir/$name.pid"
+  disown
 }
 
 # end_process PID: TERM, and KILL after 20 s; back when it is gone.
@@ -92,7 +93,7 @@ start_engine() {
   bridge_rules -I "$n"
   rm -f -- "$dir/docker.pid"
   service "$dir" dockerd dockerd --data-root "$data" --exec-root "$dir/exec" -p "$dir/docker.pid" \
-    -H "unix://$dir/docker.sock" --bridge "dbs$n" --iptables=false
+    -H "unix://$dir/docker.sock" --bridge "dbs$n" --iptables=false --shutdown-timeout 3
   export DOCKER_HOST=unix://$dir/docker.sock
   wait_until 60 "${DOCKER-docker}" version || {
     echo "the Docker engine did not start:" >&2
@@ -122,7 +123,7 @@ stop_engine() {
   n=$(<"$dir/bridge")
   bridge_rules -D "$n" 2>/dev/null || true
   ip link delete "dbs$n" 2>/dev/null || true
-  rm -f -- "$dir/dockerd.pid"
+  rm -rf --one-file-system -- "$dir/dockerd.pid" "$dir/exec" # a stale containerd.pid stops the next start
 }
 
 # start_registry DIR [DATA]: on a free port, or the one it had.
