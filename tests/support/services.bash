@@ -93,7 +93,7 @@ start_engine() {
   bridge_rules -I "$n"
   rm -f -- "$dir/docker.pid"
   service "$dir" dockerd dockerd --data-root "$data" --exec-root "$dir/exec" -p "$dir/docker.pid" \
-    -H "unix://$dir/docker.sock" --bridge "dbs$n" --iptables=false --shutdown-timeout 3
+    -H "unix://$dir/docker.sock" --bridge "dbs$n" --iptables=false
   export DOCKER_HOST=unix://$dir/docker.sock
   wait_until 60 "${DOCKER-docker}" version || {
     echo "the Docker engine did not start:" >&2
