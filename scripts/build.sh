@@ -43,7 +43,6 @@ SOURCE_DATE_EPOCH=$(git -C "$build/src" show -s --format=%ct)
 export SOURCE_DATE_EPOCH
 
 echo "build.sh: $dockerfile${target:+, stage $target}"
-result=image${TARGET:+.$TARGET}
 rm -f -- "$build/.iid"
 if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$build/src/$dockerfile" -- "$build/src/$context"; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
@@ -52,4 +51,5 @@ if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$build
     || fail 75 "a base image could not be fetched (docker's reason is above)"
   fail 1 "$dockerfile does not build (docker's reason is above)"
 fi
-leave "$result" <"$build/.iid"
+{ cat -- "$build/.iid" && echo; } | leave "image${TARGET:+.$TARGET}"
+rm -f -- "$build/.iid"

@@ -44,17 +44,17 @@ lock_build() {
 
 # read_build FILTER NAME...: one jq over build.json; its values go to the variables, further ones to $rest.
 read_build() {
-  local name
-  local -a values
-  mapfile -d '' -t values < <(jq -j "($1) | tostring, \"\\u0000\"" -- "$build/build.json") && wait "$!" \
+  local -a _values # not a name that a caller might ask for
+  local _name
+  mapfile -d '' -t _values < <(jq -j "($1) | tostring, \"\\u0000\"" -- "$build/build.json") && wait "$!" \
     || fail 2 "$build/build.json cannot be read (stage the build again)"
   shift
-  for name; do
-    printf -v "$name" %s "${values[0]-}"
-    values=("${values[@]:1}")
+  for _name; do
+    printf -v "$_name" %s "${_values[0]-}"
+    _values=("${_values[@]:1}")
   done
   # shellcheck disable=SC2034 # the caller's
-  rest=("${values[@]}")
+  rest=("${_values[@]}")
 }
 
 # wrapper MODULE ARGS...: the Python side, by $PYTHON, else the checkout's virtual environment, else python3.
@@ -78,8 +78,8 @@ ci_variables() {
 
 # leave FILE: standard input becomes FILE of the build; written beside and renamed, so half of it is never seen.
 leave() {
-  cat >"$build/.$1.tmp"
-  mv -f -- "$build/.$1.tmp" "$build/$1"
+  cat >"$build/.$1.tmp" && mv -f -- "$build/.$1.tmp" "$build/$1" \
+    || fail 75 "cannot write $build/$1 (is the disk full?)"
 }
 
 # need FILE...: what earlier steps should have left.
@@ -91,7 +91,12 @@ need() {
 }
 
 # observe COMMAND...: runs it; what it prints is seen as ever, and kept for said.
-observe() { "$@" 2>&1 | tee -- "$build/.said"; }
+observe() {
+  "$@" 2>&1 | tee -- "$build/.said" && return
+  local code=$?
+  [[ ! $(tail -c 1 -- "$build/.said") ]] || echo # docker may leave its last line open
+  return "$code"
+}
 
 # said REGEX: did the observed command print it?
 said() { grep -qiE -- "$1" "$build/.said"; }

@@ -35,5 +35,103 @@ done
 [[ ${FROM-} ]] || : >"$build/console.log"
 
 exec {terminal}>&1
-exec > >(trap '' INT TERM && exec {LOCK_FD}>&- && exec tee -ap -- "$build/console.log") 2>&1
-tee=$! started_at=$(date -u +%FT%TZ) report=() child='' step=''
+exec > >(trap '' INT TERM && exec {LOCK_FD}>&- {terminal}>&1 && exec tee -ap -- "$build/console.log") 2>&1
+tee=$!
+started_at=$(date -u +%FT%TZ) report=() step='' child=''
+
+# content FILE: of the build, or nothing.
+content() { cat -- "$build/$1" 2>/dev/null || true; }
+
+# finish STATUS CODE: writes result.json and exits.
+finish() {
+  trap '' INT TERM
+  rm -rf -- "$build/.src.tmp" # half a clone may be what fills the disk
+  [[ $1 == success || $1 == skipped ]] || local failed_step=$step
+  jq -n --arg status "$1" --arg failed_step "${failed_step-}" --argjson exit_code "$2" --arg started_at "$started_at" \
+    --arg message "$(content .message)" --arg version "$(content version)" --arg image "$(content image)" --arg pushed "$(content pushed)" '
+    def given: if . == "" then null else . end;
+    {format: 1, $status, failed_step: ($failed_step | given), $exit_code, message: ($message | given), $started_at, finished_at: (now | todate),
+     steps: [$ARGS.positional | _nwise(4) | {name: .[0], status: .[1], seconds: ((.[2] | tonumber) / 1000), attempts: (.[3] | tonumber)}],
+     version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}" | leave result.json
+  echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
+  end "$2"
+}
+
+# end CODE: leaves once the last line is in the log; a stray child could hold that open, so not for ever.
+end() {
+  exec >&"$terminal" 2>&1
+  timeout 2 tail -s 0.01 --pid="$tee" -f /dev/null || true
+  exit "$1"
+}
+
+# stop CODE: on a signal. timeout hands it to the whole group of the step; a container is no part of that.
+stop() {
+  trap '' INT TERM
+  [[ ! $child ]] || { kill -TERM "$child" && wait "$child"; } 2>/dev/null || true
+  docker rm -f -- "$container" >/dev/null 2>&1 || true
+  echo "pipeline.sh: ended by a signal${step:+ at $step}"
+  [[ $1 -eq 143 && ! -e $build/cancelled ]] || finish cancelled 130
+  end 143
+}
+trap 'stop 130' INT
+trap 'stop 143' TERM
+
+# await COMMAND...: in the background, since only while bash waits does a trap run at once. Sets $code.
+await() {
+  "$@" {terminal}>&- &
+  child=$! code=0
+  wait "$child" || code=$?
+  child=''
+}
+
+# run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
+run() {
+  local attempt kind=error began seconds=${limit[$1]}
+  began=$(date +%s%3N)
+  for ((attempt = 1; ; attempt++)); do
+    rm -f -- "$build/.message"
+    await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
+    [[ $code -eq 75 && $attempt -le ${retries[$1]} ]] || break
+    echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((retries[$1] + 1)))"
+    await sleep "$((2 ** attempt))"
+  done
+  local took=$(($(date +%s%3N) - began))
+  [[ $code -ne 137 || $took -lt $((seconds * 1000)) ]] || code=124 # it ignored TERM, and was killed
+  if [[ $code -eq 124 ]]; then
+    docker rm -f -- "$container" >/dev/null 2>&1 || true
+    (fail 124 "$1 was ended at its time limit of $seconds s (see \"timeouts\")") || true
+  fi
+  [[ $code -ne 0 ]] || kind=success
+  [[ $code -ne 1 ]] || kind=failure
+  report+=("$1" "$kind" "$took" "$attempt")
+  [[ $code -eq 0 ]] || finish "$kind" "$code"
+}
+
+# skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are built all the same.
+skips_ci() {
+  local text
+  [[ $skip_ci == true && $ref == refs/heads/* && ($source == event || $source == sweep) ]] || return 1
+  text=$(git -C "$build/src" log -1 --format=%B)
+  grep -qiE '\[ *(skip +(ci|actions)|(ci|actions) +skip|no +ci) *\]|\*\*\*no_ci\*\*\*|^skip-checks: *true *$' <<<"$text"
+}
+
+echo "pipeline.sh: $build"
+free=$(df --output=avail -B1 -- "$build" | tail -n 1)
+step=${steps[0]}
+if [[ $free -lt $disk_free_min ]]; then
+  (fail 75 "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\" (make room, or: scripts/prune.sh)") || true
+  finish error 75
+fi
+docker rm -f -- "$container" >/dev/null 2>&1 || true # of a run that was killed
+for step in "${steps[@]}"; do
+  [[ $step == clone ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
+  # A build that will find no Dockerfile fails before npm spends a minute, in the words of its own script.
+  [[ $step != npm-install || -e $build/src/$dockerfile || -e $build/src/$context/$dockerfile ]] || step=build
+  echo "pipeline.sh: == $step"
+  run "$step"
+  if [[ $step == clone ]] && skips_ci; then
+    echo "pipeline.sh: the head commit says [skip ci]"
+    finish skipped 0
+  fi
+done
+finish success 0

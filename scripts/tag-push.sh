@@ -5,7 +5,7 @@
 # Writes    pushed   NAME:TAG@sha256:DIGEST, one a line, as the registry confirmed them
 # Settings  registry, image: together the NAME. Credentials are those of `docker login`.
 # Only the image that was tested is pushed. A full version is never overwritten: with the same image behind it
-# the rest is completed; from the same commit as another image, it is left; from another commit, the push fails.
+# the rest is completed; from the same commit as another image, that one stays and gets the rest; from another commit, the push fails.
 # An alias (1.2, 1, latest) is not moved below a version it already points to.
 # Cut off half-way, it is completed by running it again.
 #
@@ -38,19 +38,19 @@ push() {
   docker tag "$image" "$name:$1"
   observe docker push "$name:$1" || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login)"
   digest=$(sed -nE 's/.*digest: (sha256:[0-9a-f]{64}).*/\1/p' "$build/.said")
-  printf '%s\n' "$name:$1@${digest:?}" >>"$build/.pushed.tmp"
+  printf '%s\n' "$name:$1@${digest:?}" >>"$build/.confirmed"
 }
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
-rm -f -- "$build/.pushed.tmp" "$build/pushed"
+rm -f -- "$build/.confirmed" "$build/pushed"
 if fetch "${tags[0]}"; then
   there=$(docker image inspect --format '{{.Id}}' "$name:${tags[0]}")
-  if [[ $there != "$image" ]]; then
+  if [[ ${there#sha256:} != "${image#sha256:}" ]]; then
     [[ $(label "${tags[0]}" revision) == "$commit" ]] \
       || fail 1 "$name:${tags[0]} is there already, from another commit, and a version is never overwritten (tag a new one)"
-    echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit; it is left as it is"
-    : | leave pushed
-    exit 0
+    # A build cut off while it pushed, say, and built again: other tags must not point to another image.
+    echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit; that image is left, and gets the other tags"
+    image=$there
   fi
 fi
 for tag in "${tags[@]}"; do
@@ -63,5 +63,5 @@ for tag in "${tags[@]}"; do
   fi
   push "$tag"
 done
-leave pushed <"$build/.pushed.tmp"
-rm -f -- "$build/.pushed.tmp"
+leave pushed <"$build/.confirmed"
+rm -f -- "$build/.confirmed"

@@ -1,0 +1,92 @@
+# Docker Build Server: every target is one call of a script or of the wrapper.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+BUILDS ?= builds
+BUILD ?= $(if $(REPO),$(BUILDS)/$(REPO)/latest)
+server := .venv/bin/docker-build-server
+
+##@ Once
+.PHONY: setup
+setup: .venv/.ready ## make the virtual environment
+.venv/.ready: pyproject.toml
+	@python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
+
+.PHONY: demo
+demo: setup ## see it work, on this machine alone: a push becomes tags in a registry
+	@tests/support/demo
+
+##@ The server
+.PHONY: poll
+poll: setup ## notice pushes and build them, until stopped
+	@$(server) poll
+
+.PHONY: status
+status: setup ## list the builds
+	@$(server) status
+
+.PHONY: logs
+logs: ## follow the console of the latest build (REPO=owner/name for one repository's)
+	@tail -n +1 -F -- "$$(ls -td $(if $(BUILD),$(BUILD),$(BUILDS)/*/*/latest) | head -n 1)/console.log"
+
+.PHONY: trigger
+trigger: setup ## build REPO=owner/name (REF=…) by the running poller
+	@$(server) trigger "$(REPO)" $(if $(REF),"$(REF)")
+
+.PHONY: cancel
+cancel: setup ## end a running or waiting BUILD=…
+	@$(server) cancel "$(BUILD)"
+
+##@ One step, on BUILD=builds/OWNER/NAME/ID, or on the latest build of REPO=owner/name
+.PHONY: stage
+stage: setup ## write down a build of REPO=owner/name (REF=… COMMIT=…); prints its directory
+	@scripts/stage.sh "$(REPO)" $(if $(REF),"$(REF)") $(if $(COMMIT),"$(COMMIT)")
+
+.PHONY: clone
+clone: ## the source, at exactly the commit
+	@scripts/clone.sh "$(BUILD)"
+
+.PHONY: npm-install
+npm-install: ## its dependencies
+	@scripts/npm-install.sh "$(BUILD)"
+
+.PHONY: version
+version: setup ## its version and image tags
+	@scripts/version.sh "$(BUILD)"
+
+.PHONY: build
+build: ## docker build
+	@scripts/build.sh "$(BUILD)"
+
+.PHONY: unit-test
+unit-test: ## its tests, in the image
+	@scripts/unit-test.sh "$(BUILD)"
+
+.PHONY: tag-push
+tag-push: ## the tested image into the registry
+	@scripts/tag-push.sh "$(BUILD)"
+
+.PHONY: pipeline
+pipeline: setup ## all of them (FROM=step goes on from that step)
+	@scripts/pipeline.sh "$(BUILD)"
+
+##@ Work on the project
+.PHONY: test
+test: setup ## lint and every test, on a real engine and registry
+	@tests/support/with-services tests/support/run
+
+.PHONY: lint
+lint: setup ## shellcheck, shfmt, ruff and mypy alone
+	@tests/support/run lint
+
+.PHONY: bench
+bench: setup ## measure this machine against the plain commands
+	@tests/support/with-services tests/bench/run
+
+.PHONY: clean
+clean: ## remove what setup, demo and the tests made; builds stay
+	@rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
