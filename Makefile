@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 BUILDS ?= builds
 BUILD ?= $(if $(REPO),$(BUILDS)/$(REPO)/latest)
+export BUILD
 server := .venv/bin/docker-build-server
 
 ##@ Once
@@ -31,44 +32,44 @@ logs: ## follow the console of the latest build (REPO=owner/name for one reposit
 
 .PHONY: trigger
 trigger: setup ## build REPO=owner/name (REF=…) by the running poller
-	@$(server) trigger "$(REPO)" $(if $(REF),"$(REF)")
+	@$(server) trigger "$$REPO" $(if $(REF),"$$REF")
 
 .PHONY: cancel
 cancel: setup ## end a running or waiting BUILD=…
-	@$(server) cancel "$(BUILD)"
+	@$(server) cancel "$$BUILD"
 
 ##@ One step, on BUILD=builds/OWNER/NAME/ID, or on the latest build of REPO=owner/name
 .PHONY: stage
 stage: setup ## write down a build of REPO=owner/name (REF=… COMMIT=…); prints its directory
-	@scripts/stage.sh "$(REPO)" $(if $(REF),"$(REF)") $(if $(COMMIT),"$(COMMIT)")
+	@scripts/stage.sh "$$REPO" $(if $(REF),"$$REF") $(if $(COMMIT),"$$COMMIT")
 
 .PHONY: clone
 clone: ## the source, at exactly the commit
-	@scripts/clone.sh "$(BUILD)"
+	@scripts/clone.sh "$$BUILD"
 
 .PHONY: npm-install
 npm-install: ## its dependencies
-	@scripts/npm-install.sh "$(BUILD)"
+	@scripts/npm-install.sh "$$BUILD"
 
 .PHONY: version
 version: setup ## its version and image tags
-	@scripts/version.sh "$(BUILD)"
+	@scripts/version.sh "$$BUILD"
 
 .PHONY: build
 build: ## docker build
-	@scripts/build.sh "$(BUILD)"
+	@scripts/build.sh "$$BUILD"
 
 .PHONY: unit-test
 unit-test: ## its tests, in the image
-	@scripts/unit-test.sh "$(BUILD)"
+	@scripts/unit-test.sh "$$BUILD"
 
 .PHONY: tag-push
 tag-push: ## the tested image into the registry
-	@scripts/tag-push.sh "$(BUILD)"
+	@scripts/tag-push.sh "$$BUILD"
 
 .PHONY: pipeline
 pipeline: setup ## all of them (FROM=step goes on from that step)
-	@scripts/pipeline.sh "$(BUILD)"
+	@scripts/pipeline.sh "$$BUILD"
 
 ##@ Work on the project
 .PHONY: test

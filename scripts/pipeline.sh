@@ -51,7 +51,7 @@ finish() {
     --arg message "$(content .message)" --arg version "$(content version)" --arg image "$(content image)" --arg pushed "$(content pushed)" '
     def given: if . == "" then null else . end;
     {format: 1, $status, failed_step: ($failed_step | given), $exit_code, message: ($message | given), $started_at, finished_at: (now | todate),
-     steps: [$ARGS.positional | _nwise(4) | {name: .[0], status: .[1], seconds: ((.[2] | tonumber) / 1000), attempts: (.[3] | tonumber)}],
+     steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1000), attempts: (.[3] | tonumber)}],
      version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}" | leave result.json
   echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
   end "$2"
