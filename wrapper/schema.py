@@ -1,4 +1,4 @@
-"""config.schema.json at work: what is wrong with a document, in words, and its defaults.
+"""config.schema.json at work: its defaults, and what is wrong with a document, in words.
 
 No file is read here but the schema itself.
 """
@@ -39,7 +39,7 @@ def schema() -> dict[str, Any]:
 
 
 def defaults(part: dict[str, Any]) -> dict[str, Any]:
-    """The defaults of an object's keys, objects inside it included, as a new document."""
+    """The defaults of an object's keys, of objects inside it too, as a new document."""
     found: dict[str, Any] = {}
     for key, value in part["properties"].items():
         if "default" in value:
@@ -108,7 +108,9 @@ def problems(document: Any) -> list[str]:
     whole = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: type(value) is int
     )
-    validator = extend(Draft202012Validator, {"pattern": fullmatch}, type_checker=whole)
+    validator = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"pattern": fullmatch}, type_checker=whole
+    )
     found = list(_unfit_for_json(document, []))
     for error in validator(schema()).iter_errors(document):
         found += _in_words(error)
