@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# helper.bash: what the tests of the scripts share. Real git, npm, engine and registry; a folder and names for each test.
+bats_require_minimum_version 1.5.0
+
+root=$(realpath "$BATS_TEST_DIRNAME/..")
+scripts=$root/scripts
+PATH=$root/.venv/bin:$PATH
+git_identity=(-c user.name=Tester -c user.email=tester@example.com)
+
+# repository NAME [FILE CONTENT]...: a new git repository in $work/NAME with these files, committed on main.
+repository() {
+  local folder=$work/$1
+  git init -q -b main "$folder"
+  commit "$@"
+}
+
+# commit NAME [FILE CONTENT]...: writes the files and commits all, "fix: change" or $MESSAGE.
+commit() {
+  local folder=$work/$1
+  shift
+  while [[ $# -gt 0 ]]; do
+    mkdir -p "$(dirname "$folder/$1")"
+    printf '%s\n' "$2" >"$folder/$1"
+    shift 2
+  done
+  git -C "$folder" add -A
+  git -C "$folder" "${git_identity[@]}" commit -q --allow-empty -m "${MESSAGE:-fix: change}"
+}
+
+# sample NAME: a small Node.js application with a lock file, a test and a Dockerfile that copies everything.
+sample() {
+  repository "$1" \
+    package.json '{"name": "app", "version": "0.3.0", "license": "MIT", "scripts": {"test": "node test.js"}}' \
+    package-lock.json '{"name": "app", "version": "0.3.0", "lockfileVersion": 3, "requires": true, "packages": {"": {"name": "app", "version": "0.3.0"}}}' \
+    test.js 'console.log("the test ran")' \
+    .dockerignore '.git' \
+    Dockerfile "FROM $BASE_IMAGE
+WORKDIR /app
+COPY . ."
+}
+
+# configure NAME [JSON]: config.json in $work that builds $work/NAME as $repository, with these settings.
+configure() {
+  jq -n --arg registry "${REGISTRY:-127.0.0.1:5000}" --arg name "$repository" --arg url "file://$work/$1" --argjson more "${2:-{\}}" '
+    {$registry, builds: "builds", disk_free_min: "1MiB", repositories: {($name): ({$url} + $more)}}' >"$work/config.json"
+}
+
+# stage [REF [COMMIT]]: sets $build.
+stage() { build=$(CONFIG=$work/config.json "$scripts/stage.sh" "$repository" "$@"); }
+
+# steps STEP...: runs them on $build, quietly unless one fails.
+steps() {
+  local step
+  for step; do
+    "$scripts/$step.sh" "$build" >"$work/out" 2>&1 || { cat "$work/out" && return 1; }
+  done
+}
+
+# until_true COMMAND...: waits for a condition, half a minute at most.
+until_true() {
+  local deadline=$((SECONDS + 30))
+  until "$@"; do
+    [[ $SECONDS -lt $deadline ]] || { echo "never came true: $*" && return 1; }
+    sleep 0.05
+  done
+}
+
+common_setup() {
+  work=$BATS_TEST_TMPDIR
+  # Unlike any other test's, in this run and in another at the same time: names of images and containers.
+  repository=test/${BATS_TEST_FILENAME##*/}-$BATS_TEST_NUMBER-$$
+  repository=${repository//.bats/}
+  unset FROM SOURCE EVENT BEFORE TARGET SETTINGS BUILDS LOCK_FD GITHUB_TOKEN GITHUB_TOKEN_FILE
+}
