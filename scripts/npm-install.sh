@@ -35,6 +35,24 @@ if [[ ${#command[@]} -eq 0 ]]; then
   command+=(--prefer-offline --no-audit --no-fund)
 fi
 
+# decides: everything else that a finished node_modules depends on. npm itself takes long to tell its version.
+decides() {
+  local npm
+  cat package.json package-lock.json npm-shrinkwrap.json .npmrc ~/.npmrc 2>/dev/null || true
+  echo "${command[*]} $(uname -m) $image"
+  if [[ $image ]]; then docker image inspect --format '{{.Id}}' -- "$image" && return; fi
+  npm=$(realpath -- "$(command -v npm)")
+  node --version && { cat -- "${npm%/*}/../package.json" 2>/dev/null || npm --version; }
+}
+
+# It is kept for the next build with the same. Not where the project's own scripts would run, nor where it links
+# to folders of its own: those look at the sources.
+kept=()
+own='"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:|"workspaces"|"(file|link):'
+if [[ "${command[*]:0:2}" == "npm ci" && ! -e binding.gyp ]] && ! grep -qsE "$own" package.json && key=$(decides | sha256sum); then
+  kept=("$scripts/kept-modules.sh" "$cache/node_modules/${key%% *}")
+fi
+
 ci_variables "$id" "$repository" "$commit" "$ref"
 mkdir -p -- "$cache/npm"
 if [[ $image ]]; then
@@ -61,7 +79,7 @@ else
 fi
 
 echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
-observe "${run[@]}" {LOCK_FD}>&- && exit 0
+observe "${kept[@]}" "${run[@]}" {LOCK_FD}>&- && exit 0
 [[ ! $image ]] || engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
 ! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|NOSPC|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)' \
   || fail 75 "npm could not reach its registry, or write to the disk (npm's reason is above)"
