@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ class Config:
     repositories: dict[str, dict[str, Any]]  # entry's name -> every setting, resolved
 
 
-_warn = partial(print, file=sys.stderr)
+def _warn(message: object) -> None:
+    print(message, file=sys.stderr)
 
 
 def default_source() -> str:

@@ -1,4 +1,4 @@
-"""config.schema.json at work: its defaults, and what is wrong with a document, in words.
+"""config.schema.json at work: the defaults, and what is wrong with a document.
 
 No file is read here but the schema itself.
 """
