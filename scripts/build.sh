@@ -12,8 +12,8 @@ set -euo pipefail
 shopt -s inherit_errexit
 . "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
-read_build '.settings | .context, .dockerfile, (.target // ""), (.build_args | to_entries[] | "--build-arg=\(.key)=\(.value)")' \
-  context dockerfile target
+read_build '.repository, (.settings | .context, .dockerfile, (.target // ""), (.build_args | to_entries[] | "--build-arg=\(.key)=\(.value)"))' \
+  repository context dockerfile target
 options=("${rest[@]}")
 
 need src
@@ -42,14 +42,24 @@ export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
 SOURCE_DATE_EPOCH=$(git -C "$build/src" show -s --format=%ct)
 export SOURCE_DATE_EPOCH
 
+# The engine keeps a copy of a context under the path it came from, and takes over what changed: hence one path
+# for all builds of a repository, theirs in turn.
+link=$cache/context/$repository
+mkdir -p -- "${link%/*}"
+exec {context_lock}>"$link.lock"
+flock "$context_lock"
+ln -sfn -- "$build/src/$context" "$link.tmp"
+mv -T -- "$link.tmp" "$link"
+
 echo "build.sh: $dockerfile${target:+, stage $target}"
 rm -f -- "$build/.iid"
-if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$build/src/$dockerfile" -- "$build/src/$context"; then
+if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$build/src/$dockerfile" -- "$link/"; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
   ! said 'no space left on device' || fail 75 "the disk is full (docker system df shows by what)"
   ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status code 5))|TLS handshake timeout' \
     || fail 75 "a base image could not be fetched (docker's reason is above)"
   fail 1 "$dockerfile does not build (docker's reason is above)"
 fi
-{ cat -- "$build/.iid" && echo; } | leave "image${TARGET:+.$TARGET}"
+# image.built keeps the IDs of earlier attempts too: prune.sh removes them all with the build.
+{ cat -- "$build/.iid" && echo; } | tee -a -- "$build/image.built" | leave "image${TARGET:+.$TARGET}"
 rm -f -- "$build/.iid"

@@ -55,6 +55,8 @@ fi
 
 ci_variables "$id" "$repository" "$commit" "$ref"
 mkdir -p -- "$cache/npm"
+exec {npm_lock}>"$cache/npm.lock" # so that prune.sh does not clear it meanwhile
+flock -s "$npm_lock"
 if [[ $image ]]; then
   trap 'docker rm -f "$container" >/dev/null 2>&1' EXIT
   run=(docker run --rm --init --name "$container" --user "$(id -u):$(id -g)" --workdir "/src/$context"
@@ -79,7 +81,7 @@ else
 fi
 
 echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
-observe "${kept[@]}" "${run[@]}" {LOCK_FD}>&- && exit 0
+observe "${kept[@]}" "${run[@]}" {LOCK_FD}>&- {npm_lock}>&- && exit 0
 [[ ! $image ]] || engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
 ! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|NOSPC|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)' \
   || fail 75 "npm could not reach its registry, or write to the disk (npm's reason is above)"
