@@ -1,0 +1,148 @@
+"""Which version comes next: pure functions over semver and a commit's history."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from semver import Version
+
+Releases = Mapping[str, list[Version]]  # commit -> what it is released as
+
+
+class Commit(NamedTuple):
+    sha: str
+    parents: list[str]
+    date: str  # ISO 8601
+    message: str
+
+
+def parse(text: object) -> Version | None:
+    """The SemVer in a tag's name or a version field, with or without a v before it."""
+    try:
+        return Version.parse(text.removeprefix("v")) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def is_final(version: Version) -> bool:
+    return version.prerelease is None
+
+
+def highest(versions: Iterable[Version]) -> Version:
+    """By precedence; of equals, the one without build metadata."""
+    return max(versions, key=lambda v: (v, v.build is None, v.build or ""))
+
+
+# A commit's own header, or one of those that a squash merge lists.
+_HEADER = r"(?:\A|^\* ){}(?:\([^()\n]*\))?{}: "
+_FEATURE = re.compile(_HEADER.format("feat", ""), re.MULTILINE | re.IGNORECASE)
+_BREAKING = re.compile(
+    _HEADER.format(r"[\w-]+", "!") + r"|^BREAKING[ -]CHANGE(?:\([^()\n]*\))?!?: ",
+    re.MULTILINE,
+)
+
+
+def change(message: str) -> int:
+    """What a message announces by Conventional Commits: 0 patch, 1 minor, 2 major.
+
+    A revert takes nothing back: it is a patch, and what it reverts may be published.
+    """
+    return 2 if _BREAKING.search(message) else 1 if _FEATURE.search(message) else 0
+
+
+def bump(version: Version, size: int) -> Version:
+    """The release after this one; while it is 0.x, a major change is a minor one."""
+    if size == 2 and version.major == 0:
+        size = 1
+    return (version.bump_patch, version.bump_minor, version.bump_major)[size]()
+
+
+def identifier(branch: str) -> str:
+    """The branch as a SemVer identifier of at most 60 characters."""
+    name = re.sub(r"[^0-9A-Za-z-]+", "-", branch)
+    if re.fullmatch(r"0\d+", name):  # SemVer has no numbers with leading zeros
+        name = f"b{name}"
+    return name if len(name) <= 60 else f"{name[:51]}-{digest(branch)}"
+
+
+def digest(text: str) -> str:
+    """Eight hexadecimal digits that keep apart what looks alike after changing it."""
+    return sha256(text.encode()).hexdigest()[:8]
+
+
+def next_version(
+    history: list[Commit],
+    releases: Releases,
+    package: Version | None,
+    name: str,
+    size: Callable[[str], int] = change,
+) -> Version:
+    """A pre-release NEXT-NAME.COUNT.gSHA of what follows the releases in a history.
+
+    history: the commit and all its ancestors, children before parents
+    package: what its package.json says; NEXT is never below that
+    size: what bump() shall make of a commit message
+
+    It sorts above what earlier commits of the branch got, as long as releases are no
+    lower than announced. So after a pre-release that NEXT-NAME would sort below, it is
+    that one's X.Y.Z-PRE.NAME.COUNT.gSHA.
+    COUNT is of the commits since the highest release. One that was merged in may hold
+    commits counted before: as long as an older one leads to the same NEXT, since that.
+    """
+    found = [(v, c.sha) for c in reversed(history) for v in releases.get(c.sha, ())]
+    floors = [v for v, _ in found if not is_final(v)] + ([package] if package else [])
+    finals = [base for base in found if is_final(base[0])]
+    line = _first_parents(history)
+    last = max((v for v, sha in finals if sha in line), default=None)
+    bases: list[tuple[Version | None, str]] = [
+        base
+        for base in sorted(finals, key=lambda base: base[0], reverse=True)
+        if last is None or base[0] >= last
+    ]
+    if last is None:
+        bases.append((None, ""))  # the beginning
+
+    stem, count = None, 0
+    for (base, _), messages in zip(bases, _since(history, bases), strict=True):
+        targets = floors.copy()
+        if base:
+            targets.append(bump(base, max(map(size, messages), default=0)))
+        candidate = max(_before(v, name) for v in targets or [Version(0, 1, 0)])
+        if stem and stem != candidate:
+            break
+        stem, count = candidate, max(count, len(messages))
+    assert stem
+    return _before(stem, f"{count}.g{history[0].sha[:7]}")
+
+
+def _before(version: Version, identifiers: str) -> Version:
+    """A pre-release of a release; of a pre-release, one that comes after it."""
+    parts = filter(None, (version.prerelease, identifiers))
+    return version.replace(prerelease=".".join(parts), build=None)
+
+
+def _first_parents(history: list[Commit]) -> set[str]:
+    parents = {commit.sha: commit.parents for commit in history}
+    line, sha = set(), history[0].sha
+    while sha in parents:
+        line.add(sha)
+        sha = parents[sha][0] if parents[sha] else ""
+    return line
+
+
+def _since(
+    history: list[Commit], bases: list[tuple[Version | None, str]]
+) -> Iterator[list[str]]:
+    """For each base, the messages of the commits it does not contain; one walk."""
+    holders: dict[str, int] = {}  # commit -> which bases contain it, a bit for each
+    for i, (_, sha) in enumerate(bases):
+        holders[sha] = holders.get(sha, 0) | 1 << i
+    groups: dict[int, list[str]] = {}
+    for commit in history:
+        bits = holders.pop(commit.sha, 0)
+        groups.setdefault(bits, []).append(commit.message)
+        for parent in commit.parents:
+            holders[parent] = holders.get(parent, 0) | bits
+    for i in range(len(bases)):
+        yield [m for bits, some in groups.items() if not bits >> i & 1 for m in some]
