@@ -104,7 +104,7 @@ class ConfigWatch:
         self._is_url = source.is_url(name)
         self._answer = source.Answer(b"", None)
         self._reason: str | None = None  # why what is there now cannot be used
-        self._changed, self._stopping = threading.Event(), False
+        self._changed, self._stopping = threading.Event(), threading.Event()
         self._observer: BaseObserver | None = None
         self._watches: dict[str, ObservedWatch] = {}
         self._replaced: set[str] = set()  # watched folders that are no more, or others
@@ -120,7 +120,7 @@ class ConfigWatch:
         return self._config
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._changed.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -129,14 +129,14 @@ class ConfigWatch:
             self._observer.join()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._changed.wait(self._config.poll_interval if self._is_url else _RECHECK)
             # A change is often several events; a busy folder is not waited for longer.
             until = time.monotonic() + _PATIENCE
             while self._changed.is_set() and time.monotonic() < until:
                 self._changed.clear()
-                time.sleep(_QUIET)
-            if not self._stopping:
+                self._stopping.wait(_QUIET)
+            if not self._stopping.is_set():
                 self._look()
 
     def _look(self) -> None:
