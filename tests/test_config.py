@@ -365,7 +365,7 @@ def test_every_default_is_a_valid_value():
 
 def test_the_table_in_the_readme_has_the_same_defaults():
     readme = (ROOT / "README.md").read_text()
-    rows = {}
+    rows: dict[str, str] = {}
     for line in re.findall(r"^\| `[a-z_]+`.*\|$", readme, re.M):
         keys, values = (re.findall("`([^`]+)`", cell) for cell in line.split("|")[1:3])
         rows |= dict(zip(keys, values, strict=False))
