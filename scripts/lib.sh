@@ -2,6 +2,8 @@
 # lib.sh: what every step shares. Sourced, never run; sets no shell options.
 
 scripts=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+build=""                                   # a variable of that name, in whose environment this may run, is not meant
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE # of whoever called us, say a git hook
 
 # fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code.
 fail() {
