@@ -56,6 +56,40 @@ steps() {
   done
 }
 
+# fails CODE TEXT COMMAND...: it exits with CODE and says TEXT in the last line of its standard error. ($output
+# and $stderr are left, as by run.)
+fails() {
+  run --separate-stderr -- "${@:3}"
+  [[ $status -eq $1 && ${stderr##*$'\n'} == *"$2"* ]] || {
+    printf 'exit code %s where %s was due, with "%s" in:\n%s\n%s\n' "$status" "$1" "$2" "$output" "$stderr"
+    return 1
+  }
+}
+
+# is_a_step STEP: what every step promises of its one argument, and of the build's lock.
+is_a_step() {
+  local step=$scripts/$1.sh lock
+  run --separate-stderr "$step" -h
+  [[ $status -eq 0 && $output == "$1.sh BUILD"*"Exit codes: 0 "* && $output != *'#'* && ! $stderr ]]
+
+  configure nowhere
+  stage refs/heads/main "$(printf '%040d' 1)"
+  fails 2 "usage: $1.sh BUILD" "$step"
+  fails 2 "usage: $1.sh BUILD" "$step" "$build" "$build"
+  for argument in "" -x --help "$work/missing" "$work" "$build/build.json"; do
+    fails 2 "$1.sh: " "$step" "$argument"
+    [[ ! $output && $stderr != *$'\n'* ]]
+  done
+  [[ $(ls -A "$build") == build.json ]] # and nothing was done
+
+  exec {lock}>>"$build/lock"
+  flock "$lock"
+  echo 4711 >"$build/lock"
+  fails 69 "is being worked on by process 4711 (wait for it" "$step" "$build"
+  [[ $stderr != *$'\n'* && $(ls -A "$build") == $'build.json\nlock' ]]
+  exec {lock}>&-
+}
+
 # until_true COMMAND...: waits for a condition, half a minute at most.
 until_true() {
   local deadline=$((SECONDS + 30))
