@@ -100,7 +100,8 @@ until_true() {
 }
 
 common_setup() {
-  work=$BATS_TEST_TMPDIR
+  work=$BATS_TEST_TMPDIR/work
+  mkdir "$work"
   # Unlike any other test's, in this run and in another at the same time: names of images and containers.
   repository=test/${BATS_TEST_FILENAME##*/}-$BATS_TEST_NUMBER-$$
   repository=${repository//.bats/}
