@@ -24,24 +24,26 @@ fi
 repository=$1 ref=${2-} commit=${3-}
 object='^[0-9a-f]{40}([0-9a-f]{24})?$'
 [[ $commit =~ ${commit:+$object} ]] || fail 2 "\"$commit\" is no commit (40 hexadecimal digits)"
-[[ ! $ref ]] || git check-ref-format --allow-onelevel "$ref" || fail 2 "\"$ref\" is no name of a ref"
+[[ ! $ref =~ $object || ${commit:-$ref} == "$ref" ]] || fail 2 "$ref is another commit than $commit"
+[[ ! $ref ]] || git check-ref-format --allow-onelevel "$ref" 2>/dev/null || fail 2 "\"$ref\" is no name of a ref"
 
 settings=${SETTINGS-}
 [[ $settings ]] || settings=$(wrapper config "$repository")
-mapfile -d '' -t field < <(jq -j '.builds, .settings.url | ., "\u0000"' <<<"$settings")
-builds=${field[0]:?} url=${field[1]:?}
+mapfile -d '' -t field < <(jq -j '.builds, .settings.url | strings | ., "\u0000"' <<<"$settings" 2>/dev/null)
+[[ ${#field[@]} -eq 2 ]] || fail 2 "SETTINGS is not what python -m wrapper.config prints"
+builds=${field[0]} url=${field[1]}
 
 # find_ref: asks the remote for $commit, and for the full name of $ref.
 find_ref() {
-  local line object_name name head
-  local -A tips=()
+  local line object_name name
+  local -A tips=() links=()
   line=$("$scripts/remote-git.sh" ls-remote --symref -- "$url" HEAD ${ref:+"$ref" "$ref^{}"}) \
     || fail 75 "cannot read $url (does it exist, and may the token read it?)"
   while IFS=$'\t' read -r object_name name; do
-    if [[ $object_name == "ref: "* ]]; then head=${object_name#ref: }; else tips[$name]=$object_name; fi
+    if [[ $object_name == "ref: "* ]]; then links[$name]=${object_name#ref: }; else tips[${name:-nothing}]=$object_name; fi
   done <<<"$line"
-  if [[ ! $ref ]]; then
-    ref=${head-} commit=${tips[HEAD]-}
+  if [[ ${ref:-HEAD} == HEAD ]]; then
+    ref=${links[HEAD]-} commit=${commit:-${tips[HEAD]-}}
     [[ $ref && $commit ]] || fail 1 "$repository has no commit on a default branch yet (name a ref)"
     return
   fi
@@ -50,7 +52,7 @@ find_ref() {
   for name in "$ref" "refs/heads/$ref" "refs/tags/$ref"; do
     if [[ ${tips[$name]-} ]]; then
       # An annotated tag is an object of its own: the commit is what it peels to.
-      ref=$name commit=${commit:-${tips[$name^{}]-${tips[$name]}}}
+      ref=$name commit=${commit:-${tips["$name^{}"]-${tips[$name]}}}
       return
     fi
   done
@@ -64,11 +66,10 @@ elif [[ ! $commit || $ref != refs/* ]]; then
 fi
 
 folder=$builds/$repository
-mkdir -p -- "$folder"
-exec {folder_lock}>"$folder/.lock"
-flock "$folder_lock"
+unwritten() { fail 75 "cannot write $folder (is the disk full?)"; }
+mkdir -p -- "$folder" && exec {folder_lock}>"$folder/.lock" && flock "$folder_lock" || unwritten
 # An ID sorts above all earlier ones, whatever the clock did.
-newest=$(find "$folder" -maxdepth 1 -name '[0-9]*T*Z-*' -printf '%f\n' | sort | tail -n 1)
+newest=$(find "$folder" -mindepth 1 -maxdepth 1 -regextype posix-extended -regex '.*/[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[^/]*' -printf '%f\n' | sort | tail -n 1)
 stamp=$(date -u +%Y%m%dT%H%M%S.%6NZ)
 if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
   [[ $newest =~ ^(....)(..)(..)T(..)(..)(..)\.(.{6})Z ]] && part=("${BASH_REMATCH[@]:1}")
@@ -78,18 +79,13 @@ fi
 id=$stamp-${commit:0:7}
 
 half=$folder/.staging
-rm -rf -- "$half"
-mkdir -- "$half"
+rm -rf -- "$half" && mkdir -- "$half" || unwritten
 jq -n --argjson resolved "$settings" --arg id "$id" --arg repository "$repository" --arg ref "$ref" \
   --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" --arg source "${SOURCE:-manual}" '
   def given: if . == "" then null else . end;
   {format: 1, $id, $repository, url: $resolved.settings.url, $ref, $commit, before: ($before | given),
    event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}' \
-  >"$half/build.json" && sync -- "$half/build.json" "$half" \
-  || fail 75 "cannot write $half (is the disk full?)"
-mv -T -- "$half" "$folder/$id"
-ln -sfn -- "$id" "$folder/.latest"
-mv -T -- "$folder/.latest" "$folder/latest"
-sync -- "$folder"
+  >"$half/build.json" && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
+  && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
 : >"$builds/.wake" # a running poller looks at once
 echo "$folder/$id"
