@@ -2,15 +2,13 @@
 # services.bash: the real parts tests and demo run on. Sourced; a folder is a service, its files say which.
 #
 #   start_engine DIR [DATA]    a private Docker engine; exports DOCKER_HOST     stop_engine DIR
-#   start_registry DIR [DATA]  a registry on 127.0.0.1; exports REGISTRY        stop_registry DIR
+#   start_registry DIR         a registry on 127.0.0.1; exports REGISTRY        stop_registry DIR
 #   base_image                 exports BASE_IMAGE: node, npm and a shell; imported once per engine
 #   docker_client              exports DOCKER: the client with BuildKit where there is one
 #   need COMMAND=PACKAGE...    installs what is missing, as root on Debian; else says what is
 #
-# DIR is an existing folder, DATA (default: in DIR) what may outlive it. A stopped service starts again on the
-# same DIR with the same data, a registry on the same port.
-#
-# shellcheck disable=SC2310,SC2312
+# DIR is an existing folder, DATA (default: in DIR) may outlive it. A stopped service starts again on the same
+# DIR with the same data, a registry on the same port.
 
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -88,6 +86,7 @@ start_engine() {
     [[ -z $(ip route show "172.30.$n.0/24") ]] && ip link add "dbs$n" type bridge 2>/dev/null && break
   done
   echo "$n" >"$dir/bridge"
+  echo "$data" >"$dir/data_root"
   ip address add "172.30.$n.1/24" dev "dbs$n"
   ip link set "dbs$n" up
   bridge_rules -I "$n"
@@ -119,20 +118,20 @@ stop_engine() {
   done
   while read -r mount; do
     umount -l -- "$mount" 2>/dev/null || true
-  done < <(findmnt -rno TARGET | grep -F -- "$dir/" | sort -r)
+  done < <(findmnt -rno TARGET | grep -F -e "$dir/" -e "$(<"$dir/data_root")" | sort -r)
   n=$(<"$dir/bridge")
   bridge_rules -D "$n" 2>/dev/null || true
   ip link delete "dbs$n" 2>/dev/null || true
   rm -rf --one-file-system -- "$dir/dockerd.pid" "$dir/exec" # a stale containerd.pid stops the next start
 }
 
-# start_registry DIR [DATA]: on a free port, or the one it had.
+# start_registry DIR: on a free port, or the one it had.
 start_registry() {
-  local dir=$1 data=${2-$1/registry} port=0
+  local dir=$1 port=0
   [[ ! -f $dir/port ]] || port=$(<"$dir/port")
-  mkdir -p -- "$data"
+  mkdir -p -- "$dir/registry"
   printf '%s\n' "version: 0.1" "log: {level: info, accesslog: {disabled: true}}" \
-    "storage: {filesystem: {rootdirectory: '$data'}, delete: {enabled: true}}" \
+    "storage: {filesystem: {rootdirectory: '$dir/registry'}, delete: {enabled: true}}" \
     "http: {addr: '127.0.0.1:$port'}" >"$dir/registry.yml"
   : >"$dir/registry.log"
   service "$dir" registry docker-registry serve "$dir/registry.yml"
