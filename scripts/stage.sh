@@ -47,7 +47,7 @@ find_ref() {
     [[ $ref && $commit ]] || fail 1 "$repository has no commit on a default branch yet (name a ref)"
     return
   fi
-  [[ ! ${tips[refs/heads/$ref]-} || ! ${tips[refs/tags/$ref]-} ]] \
+  [[ ! ${tips["refs/heads/$ref"]-} || ! ${tips["refs/tags/$ref"]-} ]] \
     || fail 1 "$repository has both a branch and a tag $ref (say refs/heads/$ref or refs/tags/$ref)"
   for name in "$ref" "refs/heads/$ref" "refs/tags/$ref"; do
     if [[ ${tips[$name]-} ]]; then
