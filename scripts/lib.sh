@@ -10,7 +10,7 @@ fail() {
   local message="${0##*/}: ${*:2}"
   printf '%s\n' "$message" >&2
   # Held by another (69): then the build's files are not ours to touch.
-  [[ ! ${build-} || $1 -eq 69 ]] || printf '%s\n' "$message" >"$build/.message" || true
+  [[ ! ${build-} || $1 -eq 69 ]] || { rm -f -- "$build/.reserve" && printf '%s\n' "$message" >"$build/.message"; } || true
   exit "$1"
 }
 
@@ -106,8 +106,11 @@ said() { grep -qiE -- "$1" "$build/.said"; }
 # docker ARGS...: the client named in $DOCKER.
 docker() { command "${DOCKER:-docker}" "$@"; }
 
-# engine_answers: tells the engine's troubles from the repository's.
-engine_answers() { docker version >/dev/null 2>&1; }
+# engine_answers: tells the engine's troubles from the repository's. It may hang, too.
+engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
+
+# remove_container: ours, with its volumes, should it be there.
+remove_container() { timeout --foreground 10 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1 || true; }
 
 # inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
 inside() {

@@ -18,26 +18,17 @@ shopt -s inherit_errexit
 open_build "$@"
 
 steps=(clone npm-install version build unit-test tag-push)
-declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" [unit-test]="tested" [tag-push]="pushed")
-declare -A limit=() retries=()
-read_build '.source, .ref, (.settings | .skip_ci, .disk_free_min, .context, .dockerfile, (.timeouts, .retries | to_entries[] | .key, .value))' \
-  source ref skip_ci disk_free_min context dockerfile
-for ((i = 0; i < ${#rest[@]}; i += 2)); do
-  if [[ ! ${limit[${rest[i]}]-} ]]; then limit[${rest[i]}]=${rest[i + 1]}; else retries[${rest[i]}]=${rest[i + 1]}; fi
-done
-
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do steps=("${steps[@]:1}"); done
 [[ ${#steps[@]} -gt 0 ]] || fail 2 "FROM=$FROM is no step (one of clone, npm-install, version, build, unit-test, tag-push)"
-rm -f -- "$build/result.json" "$build/cancelled" "$build/.message"
-for step in "${steps[@]}"; do
-  for file in ${leaves[$step]-}; do rm -rf -- "${build:?}/$file"; done
-done
-[[ ${FROM-} ]] || : >"$build/console.log"
+declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" ["unit-test"]="tested" ["tag-push"]="pushed")
+started_at=$(date -u +%FT%TZ) report=() step=${steps[0]}
 
+[[ ${FROM-} ]] || : >"$build/console.log"
 exec {terminal}>&1
-exec > >(trap '' INT TERM && exec {LOCK_FD}>&- {terminal}>&1 && exec tee -ap -- "$build/console.log") 2>&1
+exec > >(trap '' INT TERM && exec {LOCK_FD}>&- {terminal}>&- && exec tee -ap -- "$build/console.log") 2>&1
 tee=$!
-started_at=$(date -u +%FT%TZ) report=() step='' child=''
+# The last line is to be in the log when this ends; a stray child could hold that open, so not for ever.
+trap 'exec >&"$terminal" 2>&1 && timeout 2 tail -s 0.01 --pid="$tee" -f /dev/null || true' EXIT
 
 # content FILE: of the build, or nothing.
 content() { cat -- "$build/$1" 2>/dev/null || true; }
@@ -45,7 +36,7 @@ content() { cat -- "$build/$1" 2>/dev/null || true; }
 # finish STATUS CODE: writes result.json and exits.
 finish() {
   trap '' INT TERM
-  rm -rf -- "$build/.src.tmp" # half a clone may be what fills the disk
+  rm -rf -- "$build/.src.tmp" "$build/.reserve" # half a clone may be what fills the disk
   [[ $1 == success || $1 == skipped ]] || local failed_step=$step
   jq -n --arg status "$1" --arg failed_step "${failed_step-}" --argjson exit_code "$2" --arg started_at "$started_at" \
     --arg message "$(content .message)" --arg version "$(content version)" --arg image "$(content image)" --arg pushed "$(content pushed)" '
@@ -53,52 +44,49 @@ finish() {
     {format: 1, $status, failed_step: ($failed_step | given), $exit_code, message: ($message | given), $started_at, finished_at: (now | todate),
      steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1000), attempts: (.[3] | tonumber)}],
      version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}" | leave result.json
+  rm -f -- "$build/cancelled"
   echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
-  end "$2"
-}
-
-# end CODE: leaves once the last line is in the log; a stray child could hold that open, so not for ever.
-end() {
-  exec >&"$terminal" 2>&1
-  timeout 2 tail -s 0.01 --pid="$tee" -f /dev/null || true
-  exit "$1"
+  exit "$2"
 }
 
 # stop CODE: on a signal. timeout hands it to the whole group of the step; a container is no part of that.
 stop() {
+  local child
   trap '' INT TERM
-  [[ ! $child ]] || { kill -TERM "$child" && wait "$child"; } 2>/dev/null || true
-  docker rm -f -- "$container" >/dev/null 2>&1 || true
-  echo "pipeline.sh: ended by a signal${step:+ at $step}"
+  for child in $(jobs -p); do kill -TERM "$child" && wait "$child"; done 2>/dev/null || true
+  remove_container
+  echo "pipeline.sh: ended by a signal at $step"
   [[ $1 -eq 143 && ! -e $build/cancelled ]] || finish cancelled 130
-  end 143
+  exit 143
 }
 trap 'stop 130' INT
 trap 'stop 143' TERM
 
-# await COMMAND...: in the background, since only while bash waits does a trap run at once. Sets $code.
+# await COMMAND...: in the background, since only while bash waits does a trap run at once. Sets $code. Should
+# this script be killed, the command gets a TERM; and what it started does not outlive it.
 await() {
-  "$@" {terminal}>&- &
-  child=$! code=0
-  wait "$child" || code=$?
-  child=''
+  setpriv --pdeathsig TERM "$@" {terminal}>&- &
+  code=0
+  wait "$!" || code=$?
+  kill -KILL -- "-$!" 2>/dev/null || true
 }
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
-  local attempt kind=error began seconds=${limit[$1]}
+  local attempt kind=error began took seconds retries
+  read_build ".settings | .timeouts[\"$1\"], .retries[\"$1\"]" seconds retries
   began=$(date +%s%3N)
   for ((attempt = 1; ; attempt++)); do
     rm -f -- "$build/.message"
     await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
-    [[ $code -eq 75 && $attempt -le ${retries[$1]} ]] || break
-    echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((retries[$1] + 1)))"
+    [[ $code -eq 75 && $attempt -le $retries ]] || break
+    echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((retries + 1)))"
     await sleep "$((2 ** attempt))"
   done
-  local took=$(($(date +%s%3N) - began))
-  [[ $code -ne 137 || $took -lt $((seconds * 1000)) ]] || code=124 # it ignored TERM, and was killed
+  took=$(($(date +%s%3N) - began))
+  [[ $code -ne 137 || $took -lt ${seconds%.*}000 ]] || code=124 # it ignored TERM, and was killed
   if [[ $code -eq 124 ]]; then
-    docker rm -f -- "$container" >/dev/null 2>&1 || true
+    remove_container
     (fail 124 "$1 was ended at its time limit of $seconds s (see \"timeouts\")") || true
   fi
   [[ $code -ne 0 ]] || kind=success
@@ -116,13 +104,18 @@ skips_ci() {
 }
 
 echo "pipeline.sh: $build"
+rm -f -- "$build/result.json"
+for later in "${steps[@]}"; do
+  for file in ${leaves[$later]-}; do rm -rf -- "${build:?}/$file"; done
+done
+read_build '.source, .ref, (.settings | .skip_ci, .disk_free_min, .context, .dockerfile)' source ref skip_ci disk_free_min context dockerfile
 free=$(df --output=avail -B1 -- "$build" | tail -n 1)
-step=${steps[0]}
 if [[ $free -lt $disk_free_min ]]; then
   (fail 75 "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\" (make room, or: scripts/prune.sh)") || true
   finish error 75
 fi
-docker rm -f -- "$container" >/dev/null 2>&1 || true # of a run that was killed
+remove_container                                   # of a run that was killed
+head -c 65536 /dev/zero >"$build/.reserve" || true # room for the result on a disk that fills up
 for step in "${steps[@]}"; do
   [[ $step == clone ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
   # A build that will find no Dockerfile fails before npm spends a minute, in the words of its own script.

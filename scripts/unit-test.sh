@@ -47,20 +47,18 @@ if [[ $target ]]; then
 fi
 
 ci_variables "$id" "$repository" "$commit" "$ref"
-trap 'docker rm -f -- "$container" >/dev/null 2>&1' EXIT
-docker rm -f -- "$container" >/dev/null 2>&1 || true # of a run that was killed
+trap remove_container EXIT
+remove_container # of a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
 code=0
-docker run --init --name "$container" --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
-  "${ci[@]/#/--env=}" --entrypoint "${command[0]}" -- "$runner" "${command[@]:1}" || code=$?
+docker run --init --name "$container" --log-driver none --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
+  "${ci[@]/#/--env=}" --entrypoint "${command[0]}" -- "$runner" "${command[@]:1}" {LOCK_FD}>&- || code=$?
 if [[ $code -ne 0 ]]; then
-  killed=$(docker inspect --format '{{.State.OOMKilled}}' -- "$container" 2>/dev/null) || true
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
+  read -r state killed its_code < <(docker inspect --format '{{.State.Status}} {{.State.OOMKilled}} {{.State.ExitCode}}' -- "$container" || echo none false 0)
   [[ $killed != true ]] || fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"
-  case $code in
-    125) fail 75 "the engine could not start the tests (its reason is above)" ;;
-    126 | 127) fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it (built without development dependencies? set \"test.target\" to a stage that has them)" ;;
-    *) fail 1 "${command[*]} failed with exit code $code" ;;
-  esac
+  [[ $code != 12[67] ]] || fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it (built without development dependencies? set \"test.target\" to a stage that has them)"
+  [[ $state == exited && $its_code -eq $code ]] || fail 75 "the engine did not run the tests to their end (its reason is above)"
+  fail 1 "${command[*]} failed with exit code $code"
 fi
 printf '%s\npassed\n' "$image" | { [[ $runner == "$image" ]] && cat || { cat && echo "$runner"; }; } | leave tested

@@ -90,6 +90,37 @@ is_a_step() {
   exec {lock}>&-
 }
 
+# copy BUILD [SUFFIX]: sets $build to a copy of a build, that has names of its own in the engine and the registry.
+copy() {
+  build=$work/builds/$repository${2-}/${1##*/}
+  mkdir -p "${build%/*}"
+  cp -a "$1" "$build"
+  change '.settings.image = $image' --arg image "$repository${2-}"
+}
+
+# change FILTER [OPTION...]: rewrites the build's build.json with jq.
+change() {
+  jq "$@" <"$build/build.json" >"$build/.changed"
+  mv "$build/.changed" "$build/build.json"
+}
+
+# in_registry IMAGE: its tags there, sorted, in one line.
+in_registry() { curl -s "http://$REGISTRY/v2/$1/tags/list" | jq -r '.tags // [] | sort | join(" ")'; }
+
+# stub LOOKUP PUSH: starts tests/support/stub.py; sets $stub, its HOST:PORT. Its requests stand in $work/stub.log.
+stub() {
+  python3 -u "$root/tests/support/stub.py" "$@" >"$work/stub.log" 3>&- &
+  stub_pid=$!
+  until_true test -s "$work/stub.log"
+  stub=127.0.0.1:$(head -n 1 "$work/stub.log")
+}
+
+# end_jobs: what a test left in the background.
+end_jobs() {
+  local job
+  for job in $(jobs -p); do kill -KILL "$job" || true; done 2>/dev/null
+}
+
 # until_true COMMAND...: waits for a condition, half a minute at most.
 until_true() {
   local deadline=$((SECONDS + 30))

@@ -1,0 +1,47 @@
+"""A registry that errs, and a git server that hangs: as a process, for the scripts.
+
+python stub.py LOOKUP PUSH prints its port, then each request. It has every layer.
+Manifests are asked for with LOOKUP and written with PUSH: a status, `hang`, or `html`
+(some other server's 404). Requests for anything else hang.
+"""
+
+import http.server
+import json
+import sys
+import time
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        print(self.command, self.path, flush=True)
+        if self.path == "/v2/" or "/blobs/" in self.path:
+            how = "200"
+        elif "/manifests/" in self.path:
+            how = sys.argv[2 if self.command == "PUT" else 1]
+        else:
+            how = "hang"
+        while how == "hang":
+            time.sleep(60)
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        code = {"404": "MANIFEST_UNKNOWN", "429": "TOOMANYREQUESTS"}.get(how, "UNKNOWN")
+        body = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()
+        if how == "html":
+            how, body = "404", b"404 page not found"
+        self.send_response(int(how))
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_PUT = do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """No words of the base class's."""
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
