@@ -35,6 +35,9 @@ export GIT_CONFIG_KEY_0=credential.${GITHUB_SERVER_URL:-https://github.com}.help
 export GIT_CONFIG_KEY_1=$GIT_CONFIG_KEY_0 \
   GIT_CONFIG_VALUE_1='!answer() { test "$1" != get || printf "username=x-access-token\npassword=%s\n" "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}"; }; answer'
 
-git "$@" 2> >(while IFS= read -r line || [[ $line ]]; do printf '%s\n' "${line//"$token"/***}"; done >&2) && code=0 || code=$?
-wait "$!" # the last line of git before the next one of ours
+exec {masked}> >(while IFS= read -r line || [[ $line ]]; do printf '%s\n' "${line//"$token"/***}"; done >&2)
+masker=$!
+git "$@" 2>&"$masked" && code=0 || code=$?
+exec {masked}>&-
+wait "$masker" # the last line of git before the next one of ours
 exit "$code"
