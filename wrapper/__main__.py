@@ -1,0 +1,103 @@
+"""docker-build-server: pushes to GitHub become tested images in a registry."""
+
+import argparse
+import os
+import signal
+import sys
+
+from wrapper import config
+from wrapper.config import Config, ConfigError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Exit codes: 0 done, 1 not well, 2 called wrongly."""
+    args = _parser().parse_args(argv)
+    os.environ["CONFIG"] = source = args.config or config.default_source()
+    try:
+        if args.command == "poll":
+            return _poll(source, args.once)
+        if args.command == "check":
+            return config.check(source)
+        if args.command == "doctor":
+            from wrapper import doctor
+
+            return doctor.doctor(source)
+        return _ask(args, config.load(source))
+    except ConfigError as e:
+        print(e, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    words = "a file or URL (else CONFIG, else config.json)"
+    shared.add_argument("--config", help=words, default=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser("docker-build-server", description=__doc__)
+    parser.add_argument("--config", help=words)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, words: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=words, description=words, parents=[shared]
+        )
+
+    poll = command("poll", "notice pushes and build them")
+    poll.add_argument("--once", action="store_true", help="one round, then end")
+    command("status", "list the builds")
+    command("check", "check the configuration")
+    command("doctor", "check everything a build needs")
+    command("health", "does the poller do its work?")
+    why = command("why", "the story of a commit, branch or tag")
+    why.add_argument("name", metavar="SHA|REF")
+    cancel = command("cancel", "end a build")
+    cancel.add_argument("build", metavar="BUILD", help="its directory or ID")
+    for name, words in (
+        ("plan", "version, tags and labels of a ref, without building"),
+        ("trigger", "put a ref into the poller's queue"),
+    ):
+        asked = command(name, words)
+        asked.add_argument("repository", metavar="REPO")
+        asked.add_argument("ref", metavar="REF", nargs="?")
+    return parser
+
+
+def _poll(source: str, once: bool) -> int:
+    from wrapper.poller import Poller
+
+    poller = Poller(source)
+    for number in signal.SIGTERM, signal.SIGINT:
+        signal.signal(number, lambda number, _: poller.stop(number))
+    return poller.main(once)
+
+
+def _ask(args: argparse.Namespace, settings: Config) -> int:
+    """Everything that is no poller, and needs the configuration."""
+    match args.command:
+        case "status":
+            from wrapper import status
+
+            return status.status(settings.builds)
+        case "why":
+            from wrapper import journal
+
+            return journal.why(settings.builds, args.name)
+        case "health":
+            from wrapper import health
+
+            return health.health(settings)
+        case "cancel":
+            from wrapper import cancel
+
+            return cancel.cancel(settings.builds, args.build)
+        case "plan":
+            from wrapper import plan
+
+            return plan.plan(settings, args.repository, args.ref)
+        case _:
+            from wrapper import staging
+
+            return staging.trigger(settings, args.repository, args.ref)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""The builds directory: the queue, and the record of what happened."""
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+_NULL = dict.fromkeys(
+    ("failed_step", "exit_code", "message", "started_at", "version", "image")
+)
+_ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{7}")
+
+
+class Locked(Exception):
+    """Somebody else holds the lock."""
+
+
+class Build:
+    """A build directory, builds/OWNER/NAME/ID."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+        self.repository = "/".join(path.parts[-3:-1])  # the entry's name
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """build.json, which never changes; {} where it cannot be read."""
+        return read_json(self.path / "build.json") or {}
+
+    @property
+    def ref(self) -> str:
+        return str(self.info.get("ref", ""))
+
+    @property
+    def commit(self) -> str:
+        return str(self.info.get("commit", ""))
+
+    @property
+    def ours(self) -> bool:
+        """Is it a poller's? Builds that a person staged are left alone."""
+        return self.info.get("source") in ("event", "sweep", "trigger")
+
+    def result(self) -> dict[str, Any] | None:
+        """result.json; None while the build is not finished."""
+        return read_json(self.path / "result.json")
+
+    def state(self) -> str:
+        """The result's status, else running, interrupted or queued."""
+        result = self.result()
+        if result is not None:
+            return str(result.get("status", "unknown"))
+        if held(self.path / "lock"):
+            return "running"
+        if (self.path / "console.log").exists():
+            return "interrupted"
+        return "queued" if self.ours else "staged"
+
+    def close(self, status: str, message: str) -> bool:
+        """Ends a build that is not running, without running it.
+
+        False where it has a result already, or is being worked on.
+        """
+        try:
+            with lock(self.path / "lock"):
+                if self.result() is not None:
+                    return False
+                result: dict[str, Any] = {"status": status, **_NULL, "steps": [], "pushed": []}
+                result |= {"message": message, "finished_at": now()}
+                write_json(self.path / "result.json", result)
+                return True
+        except Locked:
+            return False
+
+
+def folders(builds: Path) -> list[Path]:
+    """Each repository's folder, OWNER/NAME, whether it is still configured or not."""
+    return sorted(p for p in builds.glob("[!.]*/*") if p.is_dir())
+
+
+def builds_in(folder: Path, after: str = "") -> list[Build]:
+    """All builds of a repository above an ID, oldest first."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    return [Build(folder / n) for n in sorted(names) if n > after and _ID.fullmatch(n)]
+
+
+def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
+    """Waiting builds that need not run, each with the newer push of the same branch."""
+    newest = {b.ref: b for b in waiting if b.ref.startswith("refs/heads/")}
+    for build in waiting:
+        by = newest.get(build.ref, build)
+        if by is not build and build.info["settings"].get("superseded") == "skip":
+            yield build, by
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Holds a lock file, with our pid inside; Locked, with the holder's, otherwise."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(path.read_text().strip()) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def held(path: Path) -> bool:
+    """Is a lock file locked?"""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON file of ours: None where there is none, {} where it is no such thing."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Replaces a file with JSON of ours."""
+    write(path, json.dumps({"format": 1} | document) + "\n")
+
+
+def write(path: Path, text: str) -> None:
+    """Replaces the file in one moment, synced: never half of it is read."""
+    beside = path.with_name(f".{path.name}.tmp")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def now() -> str:
+    """The time as our files have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

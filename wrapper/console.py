@@ -1,0 +1,63 @@
+"""The poller's own terminal: what it says, and the builds' output as it comes."""
+
+import contextlib
+import os
+import re
+import threading
+import time
+
+CHUNK = 1 << 16  # bytes read at once, and the longest line held back
+
+_UNSEEN = bytes(c for c in (*range(32), 127) if c not in b"\t\n")
+_ESCAPE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~])?")
+# In UTF-8: C1 control characters, and those that change the direction of text.
+_HIDDEN = re.compile(
+    rb"\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xd8\x9c"
+)
+_lock = threading.Lock()
+
+
+def clean(text: bytes) -> bytes:
+    """Without what could move the cursor, recolour or reorder; lines stay lines."""
+    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\x1b" in text:
+        text = _ESCAPE.sub(b"", text)
+    text = text.translate(None, _UNSEEN)
+    return text if text.isascii() else _HIDDEN.sub(b"", text)
+
+
+def say(repository: str, words: str) -> None:
+    """One line of the poller's own: time, repository, words."""
+    line = clean(words.encode(errors="replace")).replace(b"\n", b" ")
+    stamp = time.strftime("%H:%M:%S", time.gmtime())
+    _write(f"{stamp} {repository}: ".encode() + line + b"\n")
+
+
+def relay(source: int, repository: str) -> None:
+    """Copies a pipe to the terminal, the repository before each line; closes it.
+
+    The build never waits for a terminal that is gone. A line without an end is held
+    back up to CHUNK bytes, so memory is bounded.
+    """
+    prefix = repository.encode() + b" | "
+    rest = b""
+    with open(source, "rb", buffering=0) as pipe:
+        while chunk := pipe.read(CHUNK):
+            lines, end, rest = (rest + chunk).rpartition(b"\n")
+            if len(rest) > CHUNK:
+                lines, rest = lines + end + rest, b""
+            if lines or end:
+                _write(_prefixed(prefix, lines))
+    if rest:
+        _write(_prefixed(prefix, rest))
+
+
+def _prefixed(prefix: bytes, lines: bytes) -> bytes:
+    return prefix + clean(lines).replace(b"\n", b"\n" + prefix) + b"\n"
+
+
+def _write(data: bytes) -> None:
+    with _lock, contextlib.suppress(OSError):
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(1, rest) :]

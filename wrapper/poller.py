@@ -1,0 +1,201 @@
+"""The poller: asks for pushes in turn and starts builds, until it is told to stop."""
+
+import math
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from wrapper import health
+from wrapper.builds import Build, Locked, lock
+from wrapper.config import Config
+from wrapper.console import say
+from wrapper.github import GitHub
+from wrapper.repository import Repository
+from wrapper.run import Pipeline
+from wrapper.runner import Runner
+from wrapper.statuses import Statuses
+from wrapper.watch import ConfigWatch, changes, watch_file
+
+ME = "poller"
+POLLS = 16  # side by side
+LOOK = 60.0  # seconds between two looks at the queue, where nobody calls for one
+RESTLESS = 1.0  # where something is waited for that nobody tells of
+
+
+class Poller:
+    """One thread decides; it is told what happened through a queue of calls to make.
+
+    Polls and builds have threads of their own, so neither holds up the other.
+    """
+
+    def __init__(
+        self, source: str, pipeline: Callable[[Build], Pipeline] = Pipeline
+    ) -> None:
+        self._pipeline = pipeline
+        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Repository | None] = queue.SimpleQueue()
+        self._watch = ConfigWatch(
+            source,
+            lambda config: self._calls.put(lambda: self._configure(config)),
+            self._complain,
+        )
+        self._github = GitHub(POLLS)
+        self._statuses = Statuses(self._github)
+        self._repositories: dict[str, Repository] = {}
+        self._visiting: set[str] = set()
+        self._unvisited: set[str] = set()
+        self._look_due = 0.0  # monotonic, as are all of these
+        self._health_due = math.inf
+        self._interval = 60.0  # seconds between two polls, with what the quota allows
+        self._token = ""
+        self._stopped_by = 0  # the signal
+
+    def main(self, once: bool = False) -> int:
+        """Polls for ever; or once, and until everything is built. The exit code.
+
+        Raises ConfigError. 69: another polls for this builds directory.
+        """
+        self._config = config = self._watch.start()
+        builds = config.builds
+        builds.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock(builds / ".lock"):
+                return self._run(builds, once)
+        except Locked as e:
+            say(ME, f"process {e} polls for {builds} already")
+            return 69
+        finally:
+            self._watch.stop()
+            self._statuses.stop()
+
+    def stop(self, number: int) -> None:
+        """TERM or INT, for the poller and all that it runs. For signal handlers."""
+        self._calls.put(lambda: self._stop(number))
+
+    def _run(self, builds: Path, once: bool) -> int:
+        self._runner = Runner(builds, self._statuses, self._on_end, self._pipeline)
+        self._configure(self._config)
+        self._unvisited = set(self._repositories)
+        for _ in range(POLLS):
+            threading.Thread(target=self._visit, daemon=True).start()
+        wake = watch_file(builds / ".wake", lambda: self._calls.put(self._look))
+        say(ME, f"{len(self._repositories)} repositories, builds in {builds}")
+        while not self._finished(once):
+            self._tick(once)
+        wake.stop()
+        for _ in range(POLLS):
+            self._todo.put(None)
+        self._runner.look(0)
+        self._statuses.flush(5)
+        health.write(builds, self._repositories.values())
+        if self._stopped_by:
+            return 128 + self._stopped_by
+        return int(once and any(r.trouble() for r in self._repositories.values()))
+
+    def _finished(self, once: bool) -> bool:
+        if not self._runner.idle() or not (once or self._stopped_by):
+            return False
+        round_is_over = not self._unvisited and not self._visiting
+        looked = self._look_due > time.monotonic()
+        return bool(self._stopped_by) or (round_is_over and looked)
+
+    def _tick(self, once: bool) -> None:
+        """Starts what is due, and waits for what comes next."""
+        next_due = time.monotonic() + LOOK
+        if not self._stopped_by:
+            self._pace()
+            for repository in self._repositories.values():
+                name = repository.name
+                if name in self._visiting or (once and name not in self._unvisited):
+                    continue
+                if repository.due() <= time.monotonic():
+                    self._visiting.add(name)
+                    self._todo.put(repository)
+                else:
+                    next_due = min(next_due, repository.due())
+        if self._look_due <= time.monotonic():
+            self._runner.look(0 if self._stopped_by else self._config.concurrency)
+            pause = RESTLESS if self._runner.restless else LOOK
+            self._look_due = time.monotonic() + pause
+        if self._health_due <= time.monotonic():
+            health.write(self._config.builds, self._repositories.values())
+            self._health_due = math.inf
+        due = min(next_due, self._look_due, self._health_due)
+        try:
+            wait = max(0.0, due - time.monotonic())
+            self._calls.get(timeout=wait)()
+            while True:
+                self._calls.get_nowait()()
+        except queue.Empty:
+            pass
+
+    def _pace(self) -> None:
+        """Slows down where the quota is short; asks again at once with a new token."""
+        spacing = self._github.spacing(len(self._repositories))
+        slow = spacing > self._config.poll_interval
+        if slow and self._interval <= self._config.poll_interval:
+            say(ME, f"the rate limit leaves a poll every {spacing:.0f} s, for each")
+        self._interval = max(self._config.poll_interval, spacing)
+        if self._token != (token := self._github.token.value()):
+            self._token = token
+            for repository in self._repositories.values():
+                repository.hurry()
+
+    def _configure(self, config: Config) -> None:
+        """Puts a configuration into force, for what is staged from now on."""
+        if config != self._config:
+            say(ME, f"configuration: {changes(self._config, config)}")
+        builds = self._config.builds
+        if config.builds != builds:
+            say(ME, f"builds stay in {builds} until the next start")
+        self._config = replace(config, builds=builds)
+        before, self._repositories = self._repositories, {}
+        for name, settings in config.repositories.items():
+            known = before.get(name) or Repository(name, settings, builds, self._github)
+            known.settings = settings
+            known.hurry()
+            self._repositories[name] = known
+
+    def _complain(self, reason: str) -> None:
+        for line in reason.splitlines():
+            say(ME, line)
+        say(ME, "the last good configuration stays in force")
+
+    def _visit(self) -> None:
+        """A thread's work: visits, one after the other."""
+        while repository := self._todo.get():
+            staged = False
+            try:
+                staged = repository.visit(self._interval, self._config.poll_sweep)
+            except Exception as e:  # never the end of the poller
+                place = traceback.extract_tb(e.__traceback__)[-1]
+                words = f"internal error: {e!r} ({place.name}, line {place.lineno})"
+                repository.failed(words, self._interval)
+            self._calls.put(partial(self._visited, repository, staged))
+
+    def _visited(self, repository: Repository, staged: bool) -> None:
+        self._visiting.discard(repository.name)
+        self._unvisited.discard(repository.name)
+        if staged:
+            self._look()
+        gap = min(5.0, self._interval)
+        self._health_due = min(self._health_due, time.monotonic() + gap)
+
+    def _look(self) -> None:
+        self._look_due = 0.0
+
+    def _on_end(self, build: Build, code: int) -> None:
+        def end() -> None:
+            self._runner.ended(build, code)
+            self._look()
+
+        self._calls.put(end)
+
+    def _stop(self, number: int) -> None:
+        self._stopped_by = number
+        self._runner.signal(number)
