@@ -58,10 +58,9 @@ class Repository:
 
         interval: seconds between polls, where GitHub allows it; sweep: between sweeps.
         """
-        self.spacing = max(interval, self._asked)
         page = None
         if self.feed.due <= _now():
-            page = self._try(self.feed, interval, self._poll)
+            page = self._try(self.feed, interval, lambda: self._poll(interval))
         if not page and self._git_due() > _now():
             return False
         state = self._load()
@@ -100,14 +99,14 @@ class Repository:
     def _git_due(self) -> float:
         return self.git.due if self.git.trouble else min(self.git.due, self._recheck)
 
-    def _poll(self) -> Page | None:
+    def _poll(self, interval: float) -> Page | None:
         """The first page of the feed; None where nothing has changed."""
         url, etag, at = self._etag
         feed = self._github.feed(self.settings["repository"])
         valid = url == feed and 0 <= time.time() - at < FULL
         page = self._github.page(feed, etag if valid else "")
         self._asked = self._asked if page.interval is None else page.interval
-        self.spacing = max(self.spacing, self._asked)
+        self.spacing = max(interval, self._asked)
         if page.moved:
             self._say_once(f'GitHub has moved it to {page.moved}: set "repository"')
         if page.events is None:
