@@ -103,9 +103,8 @@ def labels(
     version: Version, commit: str, date: str, url: str, package: Mapping[str, Any]
 ) -> Iterator[str]:
     """KEY=VALUE, the keys of the OCI image spec; the last ones from package.json."""
-    # No secrets in an image, and the page for a browser rather than git's address.
+    # A browser's address rather than git's, and no secrets in an image.
     page = re.sub(r"^(https?://)(?:[^/@]*@)?(.*?)(?:\.git)?/?$", r"\1\2", url)
-    homepage = package.get("homepage")
     license_ = package.get("license")
     if isinstance(license_, dict):  # as npm had it once
         license_ = license_.get("type")
@@ -114,16 +113,12 @@ def labels(
         "revision": commit,
         "version": str(version),
         "source": page,
-        "url": homepage if isinstance(homepage, str) and homepage else page,
+        "url": page,
         "title": package.get("name"),
         "description": package.get("description"),
         "licenses": license_,
     }
     for key, value in found.items():
-        text = (
-            " ".join(re.sub(r"[\x00-\x1f\x7f\s]+", " ", value).split())
-            if isinstance(value, str)
-            else ""
-        )
-        if text:
-            yield f"org.opencontainers.image.{key}={text}"
+        text = re.sub(r"[\x00-\x20\x7f]+", " ", value) if isinstance(value, str) else ""
+        if text.strip():
+            yield f"org.opencontainers.image.{key}={text.strip()}"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import sha256
 from typing import NamedTuple
 
 from semver import Version
@@ -68,6 +67,8 @@ def identifier(branch: str) -> str:
 
 def digest(text: str) -> str:
     """Eight hexadecimal digits that keep apart what looks alike after changing it."""
+    from hashlib import sha256  # seldom needed, and slow to load
+
     return sha256(text.encode()).hexdigest()[:8]
 
 
@@ -91,7 +92,8 @@ def next_version(
     commits counted before: as long as an older one leads to the same NEXT, since that.
     """
     found = [(v, c.sha) for c in reversed(history) for v in releases.get(c.sha, ())]
-    floors = [v for v, _ in found if not is_final(v)] + ([package] if package else [])
+    targets = [v for v, _ in found if not is_final(v)]
+    targets += [package.finalize_version()] if package else []
     finals = [base for base in found if is_final(base[0])]
     line = _first_parents(history)
     last = max((v for v, sha in finals if sha in line), default=None)
@@ -105,10 +107,9 @@ def next_version(
 
     stem, count = None, 0
     for (base, _), messages in zip(bases, _since(history, bases), strict=True):
-        targets = floors.copy()
-        if base:
-            targets.append(bump(base, max(map(size, messages), default=0)))
-        candidate = max(_before(v, name) for v in targets or [Version(0, 1, 0)])
+        bumped = [bump(base, max(map(size, messages), default=0))] if base else []
+        first = [Version(0, 1, 0)] if not base and not package else []
+        candidate = max(_before(v, name) for v in targets + bumped + first)
         if stem and stem != candidate:
             break
         stem, count = candidate, max(count, len(messages))

@@ -13,7 +13,7 @@ there is no version for it, why, and exit code 1.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from semver import Version
@@ -36,7 +36,7 @@ class Facts(NamedTuple):
     history: list[Commit]  # the commit, then its ancestors, children before parents
     tags: dict[str, str]  # name -> commit; every tag there is
     package: object  # the commit's package.json; None if absent or not to be read
-    line: list[tuple[str, object]]  # commit of the default branch, its package.json
+    line: Sequence[tuple[str, object]]  # commit of the default branch, its package.json
 
 
 def choose(
