@@ -47,6 +47,16 @@ def compare(
     return moved, late
 
 
+def repeats(
+    commit: str, event: str | None, built: Iterable[tuple[str, str | None]]
+) -> bool:
+    """Was a commit on the way built already, for its event or before that came?
+
+    built: commits and events of the ref's builds. An event can come hours late.
+    """
+    return any(c == commit and (not event or e in (None, event)) for c, e in built)
+
+
 def chain(pushes: Iterable[Event], start: str | None) -> list[Event]:
     """The pushes of one ref in the order they happened, as their commits link them.
 
@@ -87,8 +97,10 @@ def path(
     new = pushes[min(begins + ends, default=0) :]
     came: list[tuple[str, str | None]] = []
     at = handled
-    for event in new:
-        if event.before not in ("", at):
+    for i, event in enumerate(new):
+        # Where the pushes from here on lead to the tip, the head before them is new too.
+        leads = [e.before for e in new[i + 1 :]] + [tip] == [e.head for e in new[i:]]
+        if leads and event.before not in ("", at):
             came.append((event.before, None))
         came.append((event.head, event.id))
         at = event.head

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import journal, release
-from wrapper.builds import Build
+from wrapper.builds import Build, builds_in
 from wrapper.config import Config
-from wrapper.moves import Move
+from wrapper.moves import Move, repeats
 from wrapper.run import Failed, call
 from wrapper.state import State
 
@@ -117,8 +117,15 @@ class Stager:
         if rule:
             self._tell("skipped", rule, move.ref, tip)
         elif self._settings["superseded"] == "build":
-            for commit, event in move.came:
-                self._stage(move.ref, commit, event, times)
+            built = [
+                (b.commit, b.info.get("event"))
+                for b in builds_in(self._state.folder)
+                if b.ref == move.ref
+            ]
+            for commit, event in move.came[:-1]:
+                if not repeats(commit, event, built):
+                    self._stage(move.ref, commit, event, times)
+            self._stage(move.ref, *move.came[-1], times)
         else:
             for commit, _ in move.came[:-1]:
                 why = f"a newer push was there already: {tip[:7]}"
