@@ -48,7 +48,7 @@ lock_build() {
 read_build() {
   local -a _values # not a name that a caller might ask for
   local _name
-  mapfile -d '' -t _values < <(jq -j "($1) | tostring, \"\\u0000\"" -- "$build/build.json") && wait "$!" \
+  mapfile -d '' -t _values < <(jq -j "($1) | tostring, \"\\u0000\"" -- "$build/build.json") && wait "$!" && [[ ${#_values[@]} -ge $(($# - 1)) ]] \
     || fail 2 "$build/build.json cannot be read (stage the build again)"
   shift
   for _name; do
