@@ -51,4 +51,5 @@ mapfile -d '' -t result <"$facts/result"
 printf %s "${result[2]}" | leave labels
 printf %s "${result[1]}" | leave tags
 printf %s "${result[0]}" | leave version
-echo "version.sh: ${result[0]%$'\n'}, as ${result[1]//$'\n'/ }"
+tags=${result[1]%$'\n'}
+echo "version.sh: ${result[0]%$'\n'}, published as ${tags//$'\n'/ }"

@@ -145,7 +145,7 @@ def main(argv: list[str]) -> int:
     facts = read(build, argv[1])
     if others := sorted(name for name in facts.tags if not parse(name)):
         shown = ", ".join(others[:5]) + ", …" * (len(others) > 5)
-        print(f"version.sh: passed over, being no SemVer: {shown}", file=sys.stderr)
+        print(f"version.sh: passed over, being no SemVer: tag {shown}", file=sys.stderr)
     head = facts.history[0]
     package = facts.package if isinstance(facts.package, dict) else {}
     try:
