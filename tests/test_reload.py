@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 def text(*names, **other):
     document = {"registry": "127.0.0.1:1", "poll": {"interval": 0.1}}
-    repositories: dict[str, dict] = {name: {} for name in names}
+    repositories: dict[str, object] = {name: {} for name in names}
     return json.dumps(document | {"repositories": repositories} | other)
 
 

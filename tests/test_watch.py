@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Answer, Fault, Server
-from wrapper import config, source, watch
+from wrapper import config, files, source, watch
 from wrapper.config import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,6 +224,15 @@ def test_a_bad_file_at_the_start_is_an_error(plain):
         Watched(plain / "config.json").__enter__()
 
 
+def test_a_system_that_watches_no_more_is_an_error(plain, monkeypatch):
+    def refuse():
+        raise OSError("inotify instance limit reached")
+
+    monkeypatch.setattr(files, "Observer", refuse)
+    with pytest.raises(ConfigError, match="cannot be watched: inotify instance limit"):
+        Watched(plain / "config.json").__enter__()
+
+
 def test_reading_wakes_nobody(plain, monkeypatch):
     looks, read = [], source.read
 
@@ -345,7 +354,7 @@ def test_a_url_needs_a_builds_folder_and_a_sane_size(site, monkeypatch):
 
 def test_watch_file_calls_back_for_that_file_alone(tmp_path):
     woken: queue.Queue[int] = queue.Queue()
-    observer = watch.watch_file(tmp_path / ".wake", lambda: woken.put(1))
+    observer = files.watch_file(tmp_path / ".wake", lambda: woken.put(1))
     try:
         (tmp_path / "journal").write_text("x")
         (tmp_path / "o").mkdir()
@@ -372,7 +381,7 @@ def test_on_the_way_is_every_link_the_file_and_its_folder(tmp_path):
 
     def way(name):
         return {
-            p[len(f"{tmp_path}/") :] for p in watch.on_the_way(f"{tmp_path}/{name}")
+            p[len(f"{tmp_path}/") :] for p in files.on_the_way(f"{tmp_path}/{name}")
         }
 
     assert way("real/deep/file") == {"real/deep", "real/deep/file"}
@@ -404,7 +413,8 @@ def test_a_waiting_watch_costs_next_to_nothing(plain):
     program = """
 import os, re, sys, time
 from pathlib import Path
-from wrapper.watch import ConfigWatch, watch_file
+from wrapper.files import watch_file
+from wrapper.watch import ConfigWatch
 watch = ConfigWatch(sys.argv[1], print, print)
 watch.start()
 watch_file(Path(sys.argv[1]).with_name(".wake"), print)

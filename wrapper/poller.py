@@ -14,12 +14,13 @@ from wrapper import health
 from wrapper.builds import Build, Locked, lock
 from wrapper.config import Config
 from wrapper.console import say
+from wrapper.files import watch_file
 from wrapper.github import GitHub
 from wrapper.repository import Repository
 from wrapper.run import Pipeline
 from wrapper.runner import Runner
 from wrapper.statuses import Statuses
-from wrapper.watch import ConfigWatch, changes, watch_file
+from wrapper.watch import ConfigWatch, changes
 
 ME = "poller"
 POLLS = 16  # side by side
