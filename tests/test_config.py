@@ -318,14 +318,22 @@ def test_what_is_not_configured_is_exit_2(tmp_path):
     assert run(file, "--help").returncode == 2
 
 
-def test_check_says_what_is_wrong_or_that_nothing_is(tmp_path, capsys):
+def test_check_says_what_is_wrong_or_that_nothing_is(tmp_path):
     file = tmp_path / "config.json"
+
+    def check():
+        command = [sys.executable, "-m", "wrapper", "check", "--config", str(file)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
     file.write_text(top())
-    assert config.check(str(file)) == 0
-    assert capsys.readouterr().out.startswith(f"{file}: ok (repositories: 1, ")
+    done = check()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{file}: ok (repositories: 1, builds in /")
     file.write_text(settings(kep=1))
-    assert config.check(str(file)) == 1
-    assert f'{file}: repositories."o/n".kep: unknown' in capsys.readouterr().err
+    done = check()
+    assert (done.returncode, done.stdout) == (1, "")
+    words = f'{file}: repositories."o/n".kep: unknown, did you mean "keep"?\n'
+    assert done.stderr == words
 
 
 def test_the_shipped_file_is_a_working_example():

@@ -1,4 +1,4 @@
-"""Notices changes to a file, by watchdog. Callbacks come in threads; keep them short."""
+"""Notices changes to a file, by watchdog. Callbacks come in threads of their own."""
 
 import os
 from collections.abc import Callable
