@@ -29,16 +29,15 @@ label() { docker image inspect --format "{{index .Config.Labels \"org.opencontai
 fetch() {
   local said
   if said=$(docker pull --quiet "$name:$1" 2>&1); then return 0; fi
-  [[ $said =~ (manifest|name)\ unknown|not\ found ]] || fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'}"
+  [[ $said =~ (manifest|name)\ unknown|not\ found$ ]] || fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'}"
   return 1
 }
 
 # push TAG: and note the digest the registry answers with.
 push() {
-  docker tag "$image" "$name:$1"
-  observe docker push "$name:$1" || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login)"
-  digest=$(sed -nE 's/.*digest: (sha256:[0-9a-f]{64}).*/\1/p' "$build/.said")
-  printf '%s\n' "$name:$1@${digest:?}" >>"$build/.confirmed"
+  docker tag "$image" "$name:$1" && observe docker push "$name:$1" && digest=$(grep -oP 'digest: \Ksha256:[0-9a-f]{64}' "$build/.said") \
+    || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login; image gone: build.sh again)"
+  printf '%s\n' "$name:$1@$digest" >>"$build/.confirmed"
 }
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"

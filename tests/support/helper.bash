@@ -109,6 +109,7 @@ in_registry() { curl -s "http://$REGISTRY/v2/$1/tags/list" | jq -r '.tags // [] 
 
 # stub LOOKUP PUSH: starts tests/support/stub.py; sets $stub, its HOST:PORT. Its requests stand in $work/stub.log.
 stub() {
+  rm -f "$work/stub.log"
   python3 -u "$root/tests/support/stub.py" "$@" >"$work/stub.log" 3>&- &
   stub_pid=$!
   until_true test -s "$work/stub.log"

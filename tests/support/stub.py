@@ -1,8 +1,8 @@
 """A registry that errs, and a git server that hangs: as a process, for the scripts.
 
-python stub.py LOOKUP PUSH prints its port, then each request. It has every layer.
-Manifests are asked for with LOOKUP and written with PUSH: a status, `hang`, or `html`
-(some other server's 404). Requests for anything else hang.
+python stub.py LOOKUP PUSH prints its port, then each request. It takes every layer, and
+keeps none. Manifests are asked for with LOOKUP and written with PUSH: a status, `hang`,
+or `html` (some other server's 404). Requests for anything else hang.
 """
 
 import http.server
@@ -17,7 +17,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         print(self.command, self.path, flush=True)
         if self.path == "/v2/" or "/blobs/" in self.path:
-            how = "200"
+            how = {"POST": "202", "PATCH": "202", "PUT": "201"}.get(self.command, "200")
         elif "/manifests/" in self.path:
             how = sys.argv[2 if self.command == "PUT" else 1]
         else:
@@ -25,18 +25,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while how == "hang":
             time.sleep(60)
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+            self.rfile.readline()
         code = {"404": "MANIFEST_UNKNOWN", "429": "TOOMANYREQUESTS"}.get(how, "UNKNOWN")
         body = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()
         if how == "html":
             how, body = "404", b"404 page not found"
         self.send_response(int(how))
         self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Location", self.path.partition("?")[0] + "1")
+        self.send_header("Range", "0-0")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_HEAD = do_PUT = do_POST = do_GET
+    do_HEAD = do_POST = do_PATCH = do_PUT = do_GET
 
     def log_message(self, *_: object) -> None:
         """No words of the base class's."""
