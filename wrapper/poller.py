@@ -128,7 +128,8 @@ class Poller:
             self._health_due = math.inf
         due = min(next_due, self._look_due, self._health_due)
         try:
-            wait = max(0.0, due - time.monotonic())
+            # With nothing left to do there is nothing to wait for either.
+            wait = 0 if self._finished(once) else max(0.0, due - time.monotonic())
             self._calls.get(timeout=wait)()
             while True:
                 self._calls.get_nowait()()

@@ -1,0 +1,239 @@
+"""The builds directory is the queue: what starts when, and what need not."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.conftest import Stub
+from tests.support.parts import ROOT, wait_for
+from wrapper import journal, status
+from wrapper.__main__ import main
+from wrapper.builds import builds_in, held, lock
+from wrapper.runner import RUNS
+
+MAIN = "refs/heads/main"
+
+
+def pushes(tree, count=1):
+    """So many pushes to main, each with a commit of its own; the commits."""
+    return [(tree.commit(), tree.push())[0] for _ in range(count)]
+
+
+def test_a_newer_push_supersedes_one_that_waits_but_no_tag(watched, name):
+    tree, poller = watched()
+    Stub.gate.clear()
+    [running] = pushes(tree)
+    wait_for(lambda: Stub.running)
+    tree.git("tag", "v1.0.0")
+    tree.push("v1.0.0")
+    wait_for(lambda: len(poller.builds(name)) == 2)
+    for count in 3, 4:
+        [last] = pushes(tree)
+        wait_for(lambda n=count: len(poller.builds(name)) == n)
+    tree.git("tag", "v1.1.0")
+    tree.push("v1.1.0")
+    wait_for(lambda: "superseded" in poller.states(name))
+    Stub.gate.set()
+    wait_for(lambda: poller.states(name).count("success") == 4)
+    _, _, superseded, newest, _ = builds_in(poller.folder / name)
+    assert superseded.result()["status"] == "superseded"
+    assert newest.commit == last
+    assert f"by {last[:7]}, build {newest.id}" in superseded.result()["message"]
+    assert journal.why(poller.folder, superseded.commit) == 0
+    assert f"superseded: by {last[:7]}" in poller.output.split("superseded main")[1]
+
+
+def test_every_push_is_built_where_that_is_wanted(watched, name):
+    tree, poller = watched(superseded="build")
+    Stub.gate.clear()
+    heads = pushes(tree, 3)
+    wait_for(lambda: len(poller.builds(name)) == 3)
+    Stub.gate.set()
+    wait_for(lambda: poller.states(name) == ["success"] * 3)
+    assert [commit for _, commit in poller.builds(name)] == heads
+
+
+def test_one_build_of_a_repository_and_so_many_in_all(make_repo, configure, here, name):
+    names = [f"{name}-{i}" for i in range(4)]
+    trees = [make_repo(name=n) for n in names]
+    Stub.gate.clear()
+    poller = here(configure(*names, concurrency=2))
+    for n in names:
+        poller.says(f"{n}: noted")
+    for tree in trees:
+        pushes(tree)
+        tree.git("tag", "v1.0.0")
+        tree.push("v1.0.0")
+    wait_for(lambda: all(len(poller.builds(n)) == 2 for n in names))
+    wait_for(lambda: len(Stub.running) == 2)
+    poller.settled(names[0])  # polls go on while builds run
+    assert len({id.rsplit("-")[0] for id in Stub.running}) == 2
+    running = [
+        n for n in names for b in builds_in(poller.folder / n) if b.id in Stub.running
+    ]
+    assert len(set(running)) == 2
+    Stub.gate.set()
+    wait_for(lambda: all(poller.states(n) == ["success"] * 2 for n in names))
+    assert max(Stub.most) == 2
+
+
+@pytest.mark.parametrize("place", ["builds", "repository"])
+def test_while_paused_pushes_are_staged_and_nothing_starts(watched, name, place):
+    tree, poller = watched()
+    pause = poller.folder / ("" if place == "builds" else name) / ".pause"
+    pause.touch()
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    assert poller.states(name) == ["queued"]
+    pause.unlink()
+    wait_for(lambda: poller.states(name) == ["success"])
+
+
+def test_trigger_is_noticed_at_once(watched, name, capfd):
+    tree, poller = watched(branches=[])
+    poller.github.latency = 5  # no poll will tell
+    config = str(poller.config)
+    assert main(["trigger", "--config", config, name, "main"]) == 0
+    wait_for(lambda: poller.states(name) == ["success"], 4)
+    assert poller.builds(name) == [(MAIN, tree.head)]
+    assert "asked for by trigger" in poller.output
+
+
+def test_trigger_says_what_is_wrong(watched, name, capfd):
+    _, poller = watched()
+    config = ["--config", str(poller.config)]
+    assert main(["trigger", *config, "no/such"]) == 2
+    assert main(["trigger", *config, name, "nothing"]) == 1
+    said = capfd.readouterr().err
+    assert 'no/such is not configured (add it under "repositories")' in said
+    assert "has no branch or tag nothing" in said
+
+
+def test_builds_of_a_person_are_left_alone(watched, name):
+    tree, poller = watched()
+    environment = {"PYTHON": sys.executable, "CONFIG": str(poller.config)}
+    command = [ROOT / "scripts/stage.sh", name, MAIN, tree.head]
+    subprocess.run(command, env=environment | {"PATH": "/bin:/usr/bin"}, check=True)
+    poller.settled(name)
+    assert poller.states(name) == ["staged"]
+    pushes(tree)
+    wait_for(lambda: poller.states(name) == ["staged", "success"])
+
+
+def test_a_build_of_a_poller_that_died_goes_on_when_its_lock_is_free(watched, name):
+    tree, poller = watched()
+    (poller.folder / ".pause").touch()
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    [build] = builds_in(poller.folder / name)
+    (build.path / "console.log").touch()
+    with lock(build.path / "lock"):
+        (poller.folder / ".pause").unlink()
+        poller.settled(name)
+        assert poller.states(name) == ["running"]
+        assert not Stub.most
+    assert build.state() in ("interrupted", "success")
+    wait_for(lambda: poller.states(name) == ["success"])
+
+
+def test_a_build_that_never_leaves_a_result_is_an_error_in_the_end(watched, name):
+    tree, poller = watched()
+    Stub.code = 2
+    pushes(tree)
+    wait_for(lambda: poller.states(name) == ["error"])
+    assert len(Stub.most) == RUNS
+    poller.says("error: pipeline.sh ended without a result (2)")
+
+
+def test_term_leaves_builds_to_the_next_start(watched, name):
+    tree, poller = watched()
+    Stub.gate.clear()
+    pushes(tree)
+    wait_for(lambda: Stub.running)
+    poller.stop()
+    assert poller.code == 143
+    assert poller.states(name) == ["queued"]
+    assert not held(poller.folder / ".lock")
+    Stub.gate.set()
+    poller.start()
+    wait_for(lambda: poller.states(name) == ["success"])
+
+
+def test_a_second_poller_says_so_and_ends(watched, capfd, here):
+    _, poller = watched()
+    second = here(poller.config)
+    second.join()
+    assert second.code == 69
+    poller.says("polls for")
+
+
+def test_once_builds_what_is_due_and_ends(watched, name):
+    tree, poller = watched()
+    poller.stop()
+    pushes(tree)
+    tree.git("tag", "v1.0.0")
+    tree.push("v1.0.0")
+    poller.start(once=True)
+    poller.join()
+    assert poller.code == 0
+    assert poller.states(name) == ["success"] * 2
+
+
+def test_once_tells_by_its_code_that_github_did_not_answer(watched, github):
+    _, poller = watched()
+    poller.stop()
+    github.fault("/events", times=-1, status=500)
+    poller.start(once=True)
+    poller.join()
+    assert poller.code == 1
+
+
+def test_status_lists_the_builds(watched, name, capfd):
+    tree, poller = watched()
+    pushes(tree)
+    wait_for(lambda: poller.states(name) == ["success"])
+    (poller.folder / ".pause").touch()
+    tree.git("tag", "v1.0.0")
+    tree.push("v1.0.0")
+    wait_for(lambda: len(poller.builds(name)) == 2)
+    poller.stop()
+    assert poller.output
+    assert status.status(poller.folder) == 0
+    head, first, second = capfd.readouterr().out.splitlines()
+    words = "REPOSITORY BUILD REF VERSION STATUS SECONDS"
+    assert head.split() == words.split()
+    one, two = builds_in(poller.folder / name)
+    assert first.split() == [name, one.id, "main", "-", "success", "-"]
+    assert second.split() == [name, two.id, "tags/v1.0.0", "-", "queued", "-"]
+
+
+def test_cancel_ends_a_build_that_waits(watched, name, capfd):
+    tree, poller = watched()
+    (poller.folder / ".pause").touch()
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    [build] = builds_in(poller.folder / name)
+    config = ["--config", str(poller.config)]
+    assert main(["cancel", *config, build.id]) == 0
+    assert main(["cancel", *config, str(build.path)]) == 1  # it has ended
+    assert main(["cancel", *config, "nothing"]) == 2
+    assert json.loads((build.path / "result.json").read_text())["status"] == "cancelled"
+    poller.says("finished main")
+    (poller.folder / ".pause").unlink()
+    poller.settled(name)
+    assert not Stub.most
+
+
+def test_a_repository_taken_out_of_the_configuration_still_has_its_builds_built(
+    watched, name, configure
+):
+    tree, poller = watched()
+    (poller.folder / ".pause").touch()
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    configure("other/one")
+    poller.says("removed")
+    (poller.folder / ".pause").unlink()
+    wait_for(lambda: poller.states(name) == ["success"])
