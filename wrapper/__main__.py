@@ -12,6 +12,7 @@ from wrapper.config import Config, ConfigError
 def main(argv: list[str] | None = None) -> int:
     """The command line. Exit codes: 0 done, 1 not well, 2 called wrongly."""
     args = _parser().parse_args(argv)
+    os.environ.setdefault("PYTHON", sys.executable)  # for the scripts
     os.environ["CONFIG"] = source = args.config or config.default_source()
     try:
         if args.command == "poll":

@@ -277,9 +277,11 @@ def test_what_the_filters_leave_out_is_remembered_all_the_same(
     tree, poller = watched()
     tree.git("tag", "v1.0.0")
     tree.push("HEAD:refs/heads/other", "v1.0.0")
-    tree.commit()
+    poller.has(name, ("refs/tags/v1.0.0", tree.head))
+    skipped = tree.commit()
     tree.push("HEAD:refs/heads/other")
-    poller.has(name, ("refs/tags/v1.0.0", tree.git("rev-parse", "HEAD~")))
+    poller.says(f"skipped other at {skipped[:7]}")
+    poller.settled(name)
     assert [s["ref"] for s in journal(poller, "skipped")] == ["refs/heads/other"] * 2
     configure(repositories={name: {"branches": ["*"]}})
     poller.says("branches")

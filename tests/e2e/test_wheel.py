@@ -44,5 +44,7 @@ def test_a_wheel_brings_its_scripts(installed, make_repo, configure, name, tmp_p
     assert done.returncode == 0, done.stderr
     assert "1.2.3" in done.stdout.split()
     where = installed.parent.parent
-    scripts = {path.name for path in where.glob("lib/*/site-packages/wrapper/scripts/*")}
+    scripts = {
+        path.name for path in where.glob("lib/*/site-packages/wrapper/scripts/*")
+    }
     assert scripts == {path.name for path in Path(ROOT, "scripts").iterdir()}
