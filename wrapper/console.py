@@ -39,7 +39,7 @@ def relay(source: int, repository: str) -> None:
     The build never waits for a terminal that is gone. A line without an end is held
     back up to CHUNK bytes, so memory is bounded.
     """
-    prefix = repository.encode() + b" | "
+    prefix = repository.encode() + b": "
     rest = b""
     with open(source, "rb", buffering=0) as pipe:
         while chunk := pipe.read(CHUNK):

@@ -115,7 +115,8 @@ class Stager:
         tip = move.came[-1][0]
         rule = excluded(self._settings, move.ref)
         if rule:
-            self._tell("skipped", rule, move.ref, tip)
+            for commit, _ in move.came:
+                self._tell("skipped", rule, move.ref, commit)
         elif self._settings["superseded"] == "build":
             built = [
                 (b.commit, b.info.get("event"))

@@ -284,7 +284,7 @@ def test_what_the_filters_leave_out_is_remembered_all_the_same(
     poller.settled(name)
     assert [s["ref"] for s in journal(poller, "skipped")] == ["refs/heads/other"] * 2
     configure(repositories={name: {"branches": ["*"]}})
-    poller.says("branches")
+    poller.says("configuration:")
     old = poller.builds(name)
     poller.has(name, *old)  # nothing of the past
     new = tree.commit()
