@@ -81,6 +81,7 @@ class Pipeline:
         """TERM or INT for everything the pipeline has started."""
         with self._lock:
             self._signal = number
-            if self._process and self._process.is_alive():
+            # Its truth would be its output: asking for that waits for the end.
+            if self._process is not None and self._process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     self._process.signal_group(number)
