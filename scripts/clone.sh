@@ -14,43 +14,48 @@ shopt -s inherit_errexit
 open_build "$@"
 read_build '.repository, .url, .ref, .commit' repository url ref commit
 
+echo "clone.sh: $repository, $ref at $commit"
 mirror=$cache/git/$repository.git
 half=$build/.src.tmp
-mkdir -p -- "${mirror%/*}"
-exec {mirror_lock}>"$mirror.lock"
-flock "$mirror_lock"
+mkdir -p -- "${mirror%/*}" && exec {mirror_lock}>"$mirror.lock" && flock "$mirror_lock" \
+  || fail 75 "cannot write ${mirror%/*} (is the disk full?)"
 
 # Git's housekeeping stays in the foreground: a stray process would hold the build's lock.
 remote() { "$scripts/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false "$@"; }
 
-# mirror_has REV: is it there, and whole?
-mirror_has() { git -C "$mirror" cat-file -e "$1^{commit}" 2>/dev/null; }
+# By --git-dir: with -C git would look for a repository further up, should this one be damaged.
+in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }
 
 # The functions below are called in a condition, where `set -e` is off: hence every &&.
 
-# fetch: the mirror knows what the remote knows. Its HEAD names the default branch, which version.sh asks for.
+# fetch: the mirror knows what the remote knows. Its HEAD names the default branch, which version.sh asks for;
+# the name is asked for only when the remote's HEAD (by a pattern: it may have none) is not at ours.
 fetch() {
   local head
   { [[ -d $mirror ]] || git init -q --bare -- "$mirror"; } \
-    && remote -C "$mirror" fetch --force --prune --no-write-fetch-head -- "$url" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' \
-    || return
-  mirror_has HEAD && return
+    && LC_ALL=C observe remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
+      '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
+  [[ $(in_mirror rev-parse -q --verify HEAD) != $(in_mirror rev-parse -q --verify refs/remote/HEAD) ]] || return 0
   head=$(remote ls-remote --symref -- "$url" HEAD) || return
-  [[ $head != "ref: "* ]] || git -C "$mirror" symbolic-ref HEAD "$(sed -n 's/^ref: \(.*\)\tHEAD$/\1/p' <<<"$head")"
+  [[ $head != "ref: "* ]] || in_mirror symbolic-ref HEAD "$(sed -n 's/^ref: \(.*\)\tHEAD$/\1/p' <<<"$head")"
 }
 
-# check_out: a work tree of the commit, which no ref may name any more. LFS files come later, with the token.
+# check_out: a work tree of the commit, which no ref may name any more. No filter runs: LFS files come later.
+# Git passes over a file that it cannot read with an "error:", and exits with 0.
 check_out() {
-  mirror_has "$commit" || remote -C "$mirror" fetch --no-write-fetch-head -- "$url" "$commit" \
+  in_mirror cat-file -e "$commit^{commit}" \
+    || LC_ALL=C observe remote --git-dir="$mirror" fetch --no-write-fetch-head -- "$url" "$commit" \
+    || { ! said 'not our ref|unadvertised object' && return 1; } \
     || fail 1 "commit $commit is gone from $url (pushed over? push again, or build another commit)"
   rm -rf -- "$half"
   git clone -q --local --no-checkout -- "$mirror" "$half" \
     && git -C "$half" remote set-url origin "$url" \
-    && GIT_LFS_SKIP_SMUDGE=1 git -C "$half" -c advice.detachedHead=false checkout -q --detach "$commit"
+    && LC_ALL=C observe git -C "$half" "${unfiltered[@]}" -c advice.detachedHead=false checkout -q --detach "$commit" \
+    && ! said '^error: ' && git -C "$half" rev-list --quiet "$commit"
 }
 
-echo "clone.sh: $repository, $ref at $commit"
-if ! { fetch && check_out; }; then
+unfiltered=(-c filter.lfs.process= -c filter.lfs.smudge= -c filter.lfs.required=false)
+if ! { fetch && ! said '^error: ' && check_out; }; then
   remote ls-remote -- "$url" HEAD >/dev/null || fail 75 "cannot fetch $url (is it there, and may the token read it?)"
   echo "clone.sh: the mirror may be damaged; making it anew"
   rm -rf -- "$mirror"
@@ -59,13 +64,14 @@ fi
 flock -u "$mirror_lock"
 
 if [[ -f $half/.gitmodules ]]; then
-  remote -C "$half" submodule update --init --recursive \
+  remote -C "$half" "${unfiltered[@]}" submodule update --init --recursive \
     || fail 75 "cannot fetch a submodule (is its url in .gitmodules right, and may the token read it?)"
 fi
-if git -C "$half" grep -q 'filter=lfs' -- ':(glob)**/.gitattributes'; then
+if git -C "$half" grep -q --recurse-submodules 'filter=lfs' -- ':(glob)**/.gitattributes'; then
   git lfs version >/dev/null 2>&1 || fail 75 "the repository keeps files in Git LFS, which this host lacks (install git-lfs)"
-  git -C "$half" lfs install --local >/dev/null
-  remote -C "$half" lfs pull || fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
+  lfs='git lfs install --local >/dev/null && git lfs pull'
+  remote -C "$half" -c alias.files="!$lfs" files && remote -C "$half" submodule --quiet foreach --recursive "$lfs" \
+    || fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
 fi
 rm -rf -- "$build/src"
 mv -T -- "$half" "$build/src"
