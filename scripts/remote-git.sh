@@ -21,19 +21,23 @@ export GIT_SSH_COMMAND=${GIT_SSH_COMMAND:-ssh -o BatchMode=yes}
 
 if [[ ${GITHUB_TOKEN_FILE-} ]]; then
   unset GITHUB_TOKEN
+  GITHUB_TOKEN_FILE=$(realpath -- "$GITHUB_TOKEN_FILE") # for git may change the folder
   token=$(<"$GITHUB_TOKEN_FILE")
 else
   token=${GITHUB_TOKEN-}
 fi
+token=${token//[[:space:]]/}
 [[ $token ]] || exec git "$@"
 
 # The first, empty value makes git forget the helpers configured elsewhere. (Settings through the
 # environment: git 2.31.) The token itself is looked up by the helper, when git asks.
-export GIT_CONFIG_COUNT=2
-export GIT_CONFIG_KEY_0=credential.${GITHUB_SERVER_URL:-https://github.com}.helper GIT_CONFIG_VALUE_0=
+n=${GIT_CONFIG_COUNT:-0} # the caller's come first
+server=credential.${GITHUB_SERVER_URL:-https://github.com}.helper
 # shellcheck disable=SC2016 # for git's shell to expand
-export GIT_CONFIG_KEY_1=$GIT_CONFIG_KEY_0 \
-  GIT_CONFIG_VALUE_1='!answer() { test "$1" != get || printf "username=x-access-token\npassword=%s\n" "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}"; }; answer'
+answer='!answer() { test "$1" != get || printf "username=x-access-token\npassword=%s\n" "$(
+  printf %s "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}" | tr -d "[:space:]")"; }; answer'
+export GIT_CONFIG_COUNT=$((n + 2)) \
+  "GIT_CONFIG_KEY_$n=$server" "GIT_CONFIG_VALUE_$n=" "GIT_CONFIG_KEY_$((n + 1))=$server" "GIT_CONFIG_VALUE_$((n + 1))=$answer"
 
 exec {masked}> >(while IFS= read -r line || [[ $line ]]; do printf '%s\n' "${line//"$token"/***}"; done >&2)
 masker=$!

@@ -3,7 +3,7 @@
 setup() {
   load support/helper
   common_setup
-  cd "$work"
+  cd "$work" || return
   repository app file one
   clone_of app
 }
@@ -120,7 +120,7 @@ submodule() {
   steps clone
   whole
   [[ $(src rev-parse v1) == $(app rev-parse HEAD~) && $(src symbolic-ref refs/remotes/origin/HEAD) == refs/remotes/origin/trunk ]]
-  ! src rev-parse -q --verify origin/old
+  run ! src rev-parse -q --verify origin/old
   src rev-parse -q --verify origin/a/b
 }
 
@@ -181,7 +181,7 @@ submodule() {
       'empty config') : >"$(mirror)/config" ;;
       'truncated pack') git --git-dir="$(mirror)" gc -q && chmod u+w "$(mirror)"/objects/pack/*.pack && truncate -s -500 "$(mirror)"/objects/pack/*.pack ;;
       'no objects') find "$(mirror)/objects" -type f -delete ;;
-      'empty refs') find "$(mirror)/refs" "$(mirror)/packed-refs" -type f -exec truncate -s 0 {} + ;;
+      'empty refs') find "$(mirror)/refs" -type f -exec truncate -s 0 {} + ;;
       'stale lock') touch "$(mirror)/packed-refs.lock" "$(mirror)/HEAD.lock" "$(mirror)/config.lock" && mkdir -p "$(mirror)/refs/heads" && touch "$(mirror)/refs/heads/main.lock" ;;
       'a file') rm -rf "$(mirror)" && : >"$(mirror)" ;;
       *) return 1 ;;
@@ -228,10 +228,10 @@ submodule() {
   mkdir -p "${work}/builds/.cache/git/${repository%/*}"
   exec {lock}>"$(mirror).lock"
   flock "$lock"
-  { exec {lock}>&- && "$scripts/clone.sh" "$one"; } >1 2>&1 &
-  { exec {lock}>&- && "$scripts/clone.sh" "$build"; } >2 2>&1 &
-  until_true grep -q at 1
-  until_true grep -q at 2
+  { exec {lock}>&- && "$scripts/clone.sh" "$one"; } >first 2>&1 &
+  { exec {lock}>&- && "$scripts/clone.sh" "$build"; } >second 2>&1 &
+  until_true grep -q at first
+  until_true grep -q at second
   [[ ! -e $(mirror) ]]
   exec {lock}>&-
   wait
