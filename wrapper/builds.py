@@ -71,7 +71,8 @@ class Build:
             with lock(self.path / "lock"):
                 if self.result() is not None:
                     return False
-                result: dict[str, Any] = {"status": status, **_NULL, "steps": [], "pushed": []}
+                result: dict[str, Any] = {"status": status} | _NULL
+                result |= {"steps": [], "pushed": []}
                 result |= {"message": message, "finished_at": now()}
                 write_json(self.path / "result.json", result)
                 return True

@@ -47,5 +47,7 @@ def news(github: GitHub, page: Page, seen: dict[str, int] | None) -> News:
             if e.code != 422:  # that is what a page behind the last one answers
                 raise
             break
-    gap = bool(known and found.ids and not known.keys() & found.ids.keys())
+    # Of a first reading nobody knows what was handled before, or since.
+    overlap = not known or known.keys() & found.ids.keys()
+    gap = bool(found.ids) and (seen is None or not overlap)
     return found._replace(gap=gap or bool(found.bad))

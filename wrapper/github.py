@@ -34,6 +34,7 @@ class GitHub:
         self.token = Token()
         self._session = _Session()
         self._session.auth = self.token
+        self._session.max_redirects = 3
         self._session.headers["Accept"] = "application/vnd.github+json"
         self._session.headers["User-Agent"] = "docker-build-server"
         self._session.headers["X-GitHub-Api-Version"] = "2022-11-28"
@@ -86,10 +87,10 @@ class GitHub:
         0 while there is plenty: with a token, an unchanged feed costs nothing.
         """
         limit, remaining, full_at = self._quota
-        left = full_at - time.monotonic()
-        if left <= 0 or (self.token.value() and remaining > limit / 5):
+        left = full_at - time.monotonic() + 1  # its clock may differ by a second
+        if left <= 1 or (self.token.value() and remaining > limit / 5):
             return 0
-        return min(left + 1, repositories * left / max(remaining, 1))
+        return repositories * left / remaining if remaining else left
 
     def _ask(self, method: str, url: str, **options: Any) -> requests.Response:
         closed = self._closed_until - time.monotonic()

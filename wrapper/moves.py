@@ -98,7 +98,7 @@ def path(
     came: list[tuple[str, str | None]] = []
     at = handled
     for i, event in enumerate(new):
-        # Where the pushes from here on lead to the tip, the head before them is new too.
+        # Where all pushes from here lead to the tip, the head before them is new too.
         leads = [e.before for e in new[i + 1 :]] + [tip] == [e.head for e in new[i:]]
         if leads and event.before not in ("", at):
             came.append((event.before, None))

@@ -1,6 +1,7 @@
 """What is to be built becomes a build directory; what is not, a line in the journal."""
 
 import json
+import re
 import sys
 import time
 from fnmatch import fnmatchcase
@@ -13,14 +14,19 @@ from wrapper.config import Config
 from wrapper.moves import Move, repeats
 from wrapper.run import Failed, call
 from wrapper.state import State
+from wrapper.trouble import Trouble
 
 
 def heads(url: str) -> dict[str, str]:
-    """Branches and tags of a remote, in full, with their commits. Raises Failed."""
+    """Branches and tags of a remote, in full, with their commits. Raises Trouble."""
+    try:
+        told = call("remote-git.sh", "ls-remote", "--heads", "--tags", "--", url)
+    except Failed as e:
+        closed = re.search("could not read Username|not found|denied|failed", str(e))
+        hint = " (does it exist, and may the token read it?)" if closed else ""
+        raise Trouble(f"git cannot read it{hint}: {e}") from None
     found = {}
-    for line in call(
-        "remote-git.sh", "ls-remote", "--heads", "--tags", "--", url
-    ).split("\n"):
+    for line in told.split("\n"):
         commit, _, ref = line.partition("\t")
         if ref:  # an annotated tag comes twice; what it peels to is the second
             found[ref.removesuffix("^{}")] = commit

@@ -8,9 +8,10 @@ import pytest
 from tests.support.parts import wait_for
 from wrapper.builds import builds_in
 from wrapper.poller import Poller
+from wrapper.run import Pipeline
 
 
-class Stub:
+class Stub(Pipeline):
     """In pipeline.sh's place: a build succeeds, as soon as the gate is open."""
 
     gate = threading.Event()
@@ -19,6 +20,7 @@ class Stub:
     code = 0  # other than 0: no result is left
 
     def __init__(self, build):
+        super().__init__(build)
         self.build = build
         self.stopped = threading.Event()
 
@@ -79,6 +81,9 @@ class Here:
     def builds(self, name):
         """What was staged, in order: ref and commit."""
         return [(b.ref, b.commit) for b in builds_in(self.folder / name)]
+
+    def counts(self, name, number):
+        return len(self.builds(name)) == number
 
     def states(self, name):
         return [b.state() for b in builds_in(self.folder / name)]

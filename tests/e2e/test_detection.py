@@ -324,7 +324,8 @@ def test_bad_events_hide_no_good_one(watched, name, github):
     tree.commit()
     tree.push()
     held = github.repository(name).held
-    for bad in (None, 7, "x", [], {}, {"id": "1", "type": "PushEvent", "payload": 3}):
+    junk = {"id": "1", "type": "PushEvent", "payload": 3}
+    for bad in (None, 7, "x", [1], {"type": "PushEvent"}, junk):
         held.insert(0, bad)
         held.append(bad)
     github.release(name)
