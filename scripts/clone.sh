@@ -59,7 +59,8 @@ if ! { fetch && ! said '^error: ' && check_out; }; then
   remote ls-remote -- "$url" HEAD >/dev/null || fail 75 "cannot fetch $url (is it there, and may the token read it?)"
   echo "clone.sh: the mirror may be damaged; making it anew"
   rm -rf -- "$mirror"
-  fetch && check_out || fail 75 "cannot clone $url (git's reason is above; is the disk full?)"
+  # Half a fetch is not left behind: it may be what fills the disk.
+  fetch && check_out || { rm -rf -- "$mirror" && fail 75 "cannot clone $url (git's reason is above; is the disk full?)"; }
 fi
 flock -u "$mirror_lock"
 

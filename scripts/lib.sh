@@ -94,11 +94,16 @@ need() {
 
 # observe COMMAND...: runs it; what it prints is seen as ever, and kept for said.
 observe() {
-  "$@" 2>&1 | tee -- "$build/.said" && return
-  local code=$?
-  [[ ! $(tail -c 1 -- "$build/.said") ]] || echo # docker may leave its last line open
+  local code=0
+  { "$@"; } > >(exec tee -- "$build/.said") 2>&1 || code=$?
+  drained "$!"
+  # docker may leave its last line open
+  [[ $code -eq 0 || -z $(tail -c 1 -- "$build/.said") ]] || echo
   return "$code"
 }
+
+# drained PID: waits until that tee has seen the last line; not for ever, as a stray process can hold it open.
+drained() { timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true; }
 
 # said REGEX: did the observed command print it?
 said() { grep -qiE -- "$1" "$build/.said"; }
@@ -110,7 +115,7 @@ docker() { command "${DOCKER:-docker}" "$@"; }
 engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
 
 # remove_container: ours, with its volumes, should it be there.
-remove_container() { timeout --foreground 10 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1 || true; }
+remove_container() { timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1 || true; }
 
 # inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
 inside() {

@@ -23,7 +23,7 @@ for file in package.json package-lock.json npm-shrinkwrap.json .npmrc node_modul
   inside "$context" "$context/$file"
 done
 project=$build/src/$context
-cd -- "$project" 2>/dev/null || fail 1 "the repository has no folder $context (see \"context\")"
+cd -- "$project" 2>/dev/null || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 if [[ ! -f package.json && ${#command[@]} -eq 0 ]]; then
   # npm would walk up and act on whatever package.json it meets there: a false green.
   echo "npm-install.sh: no package.json in $context, nothing to install"
@@ -31,8 +31,8 @@ if [[ ! -f package.json && ${#command[@]} -eq 0 ]]; then
 fi
 if [[ ${#command[@]} -eq 0 ]]; then
   command=(npm install --no-package-lock)
-  [[ ! -f package-lock.json && ! -f npm-shrinkwrap.json ]] || command=(npm ci)
-  command+=(--prefer-offline --no-audit --no-fund)
+  [[ ! -f package-lock.json && ! -f npm-shrinkwrap.json ]] || command=(npm ci --prefer-offline)
+  command+=(--no-audit --no-fund)
 fi
 
 # decides: everything else that a finished node_modules depends on. npm itself takes long to tell its version.
@@ -58,10 +58,14 @@ mkdir -p -- "$cache/npm"
 exec {npm_lock}>"$cache/npm.lock" # so that prune.sh does not clear it meanwhile
 flock -s "$npm_lock"
 if [[ $image ]]; then
-  trap 'docker rm -f "$container" >/dev/null 2>&1' EXIT
+  # bind SOURCE TARGET[,OPTION]: a value of --mount is a line of CSV.
+  bind() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
+  trap remove_container EXIT
+  remove_container # of a run that was killed
+  # Later steps call git on the host, which heeds the configuration in .git: so that stays as it is.
   run=(docker run --rm --init --name "$container" --user "$(id -u):$(id -g)" --workdir "/src/$context"
-    --mount "type=bind,source=$build/src,target=/src" --mount "type=bind,source=$cache/npm,target=/npm"
-    --env HOME=/tmp --env npm_config_cache=/npm "${ci[@]/#/--env=}" --entrypoint "${command[0]}" "$image" "${command[@]:1}")
+  --mount "$(bind "$build/src" /src)" --mount "$(bind "$build/src/.git" /src/.git,readonly)" --mount "$(bind "$cache/npm" /npm)"
+  --env HOME=/tmp --env npm_config_cache=/npm "${ci[@]/#/--env=}" --entrypoint "${command[0]}" "$image" "${command[@]:1}")
 else
   run=(env -i npm_config_cache="$cache/npm" "${ci[@]}")
   for name in PATH HOME USER LANG LC_ALL TZ TMPDIR {HTTP,HTTPS,NO}_PROXY {http,https,no}_proxy NODE_EXTRA_CA_CERTS SSL_CERT_{FILE,DIR}; do
@@ -81,11 +85,18 @@ else
 fi
 
 echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
-observe "${kept[@]}" "${run[@]}" {LOCK_FD}>&- {npm_lock}>&- && exit 0
+attempt() { observe "${kept[@]}" "${run[@]}" {LOCK_FD}>&- {npm_lock}>&-; }
+attempt && exit 0 || code=$?
+if [[ " ${command[*]} " == *' --prefer-offline '* ]] && said 'code ETARGET'; then
+  echo "npm-install.sh: again, since npm's cache may not know the newest versions"
+  run=("${run[@]/#--prefer-offline/--prefer-online}")
+  attempt && exit 0 || code=$?
+fi
 [[ ! $image ]] || engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
-! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|NOSPC|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)' \
+[[ ! $image || $code -ne 125 ]] || fail 75 "the engine cannot run $image (docker's reason is above; see \"install.image\" in config.json)"
+! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|NOSPC|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)|no space left on device' \
   || fail 75 "npm could not reach its registry, or write to the disk (npm's reason is above)"
-for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun; do
+for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
   [[ ! -f ${lock%:*} || -f package-lock.json ]] \
     || fail 1 "npm could not install it; ${lock%:*} belongs to ${lock#*:} (set \"install.command\" in config.json)"
 done

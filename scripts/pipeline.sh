@@ -10,7 +10,7 @@
 # A step that fails for want of something of ours (75) is tried again as often as `retries` says.
 # INT ends the build as `cancelled`. TERM ends it without a result: a poller's build goes on at the next start.
 #
-# Exit codes: those of the step that failed; 0 done (or skipped by [skip ci]), 2 called wrongly, 69 locked,
+# Exit codes: 0 done, or skipped by [skip ci]; else those of the step that failed; 2 called wrongly, 69 locked,
 # 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
@@ -27,8 +27,7 @@ started_at=$(date -u +%FT%TZ) report=() step=${steps[0]}
 exec {terminal}>&1
 exec > >(trap '' INT TERM && exec {LOCK_FD}>&- {terminal}>&- && exec tee -ap -- "$build/console.log") 2>&1
 tee=$!
-# The last line is to be in the log when this ends; a stray child could hold that open, so not for ever.
-trap 'exec >&"$terminal" 2>&1 && timeout 2 tail -s 0.01 --pid="$tee" -f /dev/null || true' EXIT
+trap 'exec >&"$terminal" 2>&1 && drained "$tee"' EXIT
 
 # content FILE: of the build, or nothing.
 content() { cat -- "$build/$1" 2>/dev/null || true; }
@@ -73,7 +72,7 @@ await() {
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
-  local attempt kind=error began took seconds retries
+  local attempt kind=error began seconds retries
   read_build ".settings | .timeouts[\"$1\"], .retries[\"$1\"]" seconds retries
   began=$(date +%s%3N)
   for ((attempt = 1; ; attempt++)); do
@@ -83,15 +82,13 @@ run() {
     echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((retries + 1)))"
     await sleep "$((2 ** attempt))"
   done
-  took=$(($(date +%s%3N) - began))
-  [[ $code -ne 137 || $took -lt ${seconds%.*}000 ]] || code=124 # it ignored TERM, and was killed
   if [[ $code -eq 124 ]]; then
     remove_container
     (fail 124 "$1 was ended at its time limit of $seconds s (see \"timeouts\")") || true
   fi
   [[ $code -ne 0 ]] || kind=success
   [[ $code -ne 1 ]] || kind=failure
-  report+=("$1" "$kind" "$took" "$attempt")
+  report+=("$1" "$kind" "$(($(date +%s%3N) - began))" "$attempt")
   [[ $code -eq 0 ]] || finish "$kind" "$code"
 }
 

@@ -106,7 +106,7 @@ is_ours() {
     tag_push
     is_ours "cannot ask the registry for $stub/$repository:1.0.0"
     grep -q "/$repository/manifests/1.0.0" "$work/stub.log"
-    [[ ! $(grep -E '^(PUT|POST)' "$work/stub.log") ]]
+    run ! grep -E '^(PUT|POST)' "$work/stub.log"
     kill "$stub_pid"
   done
 }
@@ -144,6 +144,7 @@ is_ours() {
 
 @test "a push that was cut off is completed by another run" {
   # A registry of our own, that goes down after the first tag.
+  # shellcheck disable=SC1091
   . "$root/tests/support/services.bash"
   mkdir "$work/registry"
   start_registry "$work/registry"

@@ -95,7 +95,7 @@ copy() {
   build=$work/builds/$repository${2-}/${1##*/}
   mkdir -p "${build%/*}"
   cp -a "$1" "$build"
-  change '.settings.image = $image' --arg image "$repository${2-}"
+  change ".settings.image = \"$repository${2-}\""
 }
 
 # change FILTER [OPTION...]: rewrites the build's build.json with jq.
@@ -108,6 +108,7 @@ change() {
 in_registry() { curl -s "http://$REGISTRY/v2/$1/tags/list" | jq -r '.tags // [] | sort | join(" ")'; }
 
 # stub LOOKUP PUSH: starts tests/support/stub.py; sets $stub, its HOST:PORT. Its requests stand in $work/stub.log.
+# shellcheck disable=SC2034 # the tests'
 stub() {
   rm -f "$work/stub.log"
   python3 -u "$root/tests/support/stub.py" "$@" >"$work/stub.log" 3>&- &
@@ -119,7 +120,7 @@ stub() {
 # end_jobs: what a test left in the background.
 end_jobs() {
   local job
-  for job in $(jobs -p); do kill -KILL "$job" || true; done 2>/dev/null
+  for job in $(jobs -p); do kill -KILL "$job" && wait "$job" || true; done 2>/dev/null
 }
 
 # until_true COMMAND...: waits for a condition, half a minute at most.
