@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # prune.sh BUILDS: makes room in a builds directory; what is not ours is never touched
 #
-# Removes   builds beyond the newest `keep` of a repository: never one at work, one that still waits, or the latest
-#           successful one. With them go their images (by the IDs in their image files, unless another build has
-#           the same one or somebody tagged or uses it), the tags they gave them here, and their containers.
-#           What was used least lately in builds/.cache, while that is larger than CACHE_MAX (10 GiB).
+# Removes   builds beyond the newest `keep` of a repository: never one at work, one that still waits, one whose
+#           end GitHub is still to be told, or the latest successful one. With them go the tags they gave their
+#           images here, the images (by ID, unless another build, a container or somebody's tag has them), and
+#           containers of theirs.
+#           What was used least lately in builds/.cache, while that is larger than CACHE_MAX bytes (10 GiB).
 # In a registry nothing is removed.
 #
-# Exit codes: 0 done (or another prune is at work), 2 called wrongly
+# Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay until the next time
 set -euo pipefail
-shopt -s inherit_errexit nullglob
+shopt -s inherit_errexit nullglob dotglob
 . "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 if [[ ${1-} == -h ]]; then
@@ -17,76 +18,112 @@ if [[ ${1-} == -h ]]; then
   exit 0
 fi
 [[ $# -eq 1 && -d $1 ]] || fail 2 "usage: prune.sh BUILDS, a builds directory (-h explains)"
-builds=$(realpath -- "$1")
-mkdir -p -- "$builds/.cache"
-exec {pruning}>"$builds/.cache/prune.lock"
+cd -- "$1"
+mkdir -p .cache
+exec {pruning}>.cache/prune.lock
 flock -n "$pruning" || exit 0
+
+# directories REGEX: those below a repository's folder with such a name, the newest of each repository first. No
+# links: they lead elsewhere.
+directories() {
+  find . -mindepth 3 -maxdepth 3 -regextype posix-extended -regex "\./[^.][^/]*/[^/]+/$1" -type d -print0 | LC_ALL=C sort -rz
+}
 
 # unlocked FILE COMMAND...: runs it while nobody else holds the lock, else passes by.
 unlocked() {
-  local lock=0
+  local lock
   exec {lock}>>"$1"
-  flock -n "$lock" && "${@:2}" || true
+  ! flock -n "$lock" || "${@:2}"
   exec {lock}>&-
 }
 
-# surplus FOLDER KEEP: the finished builds of a repository that may go, oldest first.
-surplus() {
-  local finished
-  # A build made by hand may never get a result: it counts by its age alone.
-  finished=$(jq -r 'select(.source == "manual" or .status) | [input_filename, .status // ""] | @tsv' "$1"/[0-9]*/{build,result}.json \
-    | sed 's,/[a-z]*\.json\t,\t,' | LC_ALL=C sort)
-  awk -F'\t' -v keep="$2" '
-    {if (!($1 in seen)) {seen[$1]; builds[++n] = $1} if ($2 == "success") latest = $1}
-    END {for (i = 1; i <= n - keep; i++) if (builds[i] != latest) print builds[i]}' <<<"$finished"
+# remove DIRECTORY: also what a stranger's script has made read-only.
+remove() {
+  rm -rf -- "$1" 2>/dev/null || { chmod -R u+rwX -- "$1" && rm -rf -- "$1"; } || return 0
+  echo "prune.sh: removed ${1#./}"
 }
 
-# bury BUILD: from here on nobody sees it any more, and a prune that was cut off goes on with it.
-bury() { mv -T -- "$1" "${1%/*}/.pruned.${1##*/}"; }
+# has BUILD FILE FILTER: does the filter say true of its JSON? What cannot be read says nothing.
+has() { [[ -f $1/$2 && $(jq "$3" -- "$1/$2" 2>/dev/null) == true ]]; }
 
-# erase BURIED: the images, then the directory that knows of them.
+# told BUILD: does GitHub know how it ended? (A build by hand has no file `status`.)
+told() {
+  local now='' wanted=''
+  [[ ! -f $1/status ]] || read -r now wanted <"$1/status" || true
+  [[ $now == "$wanted" && $now != pending ]]
+}
+
+# erase BURIED: its images, and last the directory that knows of them.
 erase() {
-  local id tag name container
-  name=$(jq -r '"\(.settings.registry)/\(.settings.image)"' -- "$1/build.json" 2>/dev/null) || true
-  for id in $(cat -- "$1"/image "$1"/image.* 2>/dev/null); do
-    ! grep -qxF -- "$id" <<<"$images_in_use" || continue
-    while IFS= read -r tag; do
-      [[ $(docker image inspect --format '{{.Id}}' -- "$name:$tag" 2>/dev/null) != "$id" ]] || docker rmi -- "$name:$tag"
-    done < <(cat -- "$1/tags" 2>/dev/null)
-    docker rmi -- "$id" || true # not where it has a tag of somebody else's, or a container
-  done >/dev/null 2>&1
-  container=docker-build-server.${1#"$builds/"}
-  container=${container/.pruned./}
-  docker rm -f -- "${container//\//.}" >/dev/null 2>&1 || true
-  rm -rf -- "$1"
-  echo "prune.sh: removed ${1#"$builds/"}"
+  local id=${1##*.pruned.} folder=${1%/*} name image reference
+  local -a tags
+  folder=${folder#./}
+  docker rm -fv -- "docker-build-server.${folder//\//.}.$id" || true
+  name=$(jq -r '"\(.settings.registry)/\(.settings.image)"' -- "$1/build.json") || true
+  for image in $(ids "$1"/image "$1"/image.* | sort -u); do
+    [[ $used != *"$image"* && -z $(docker ps -aq --filter "ancestor=$image") ]] || continue
+    tags=()
+    while read -r reference; do
+      if [[ $reference == "$name:"* ]] && grep -qxF -- "${reference#"$name:"}" "$1/tags"; then
+        tags+=("$reference")
+      elif [[ $reference && $reference != "$name@"* ]]; then
+        image='' # somebody else's too: docker would remove it with their tag, were that its last
+      fi
+    done < <(docker image inspect --format '{{range .RepoTags}}{{println .}}{{end}}{{range .RepoDigests}}{{println .}}{{end}}' -- "$image")
+    [[ ${#tags[@]} -eq 0 ]] || docker rmi -- "${tags[@]}" || true
+    [[ ! $image ]] || docker rmi -- "$image" || true # mostly gone with its last tag
+  done
+} >/dev/null 2>&1
+
+# ids FILE...: the image IDs in them.
+ids() { grep -shxE 'sha256:[0-9a-f]{64}' -- "$@" || true; }
+
+id='[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{7}' folder=''
+mapfile -d '' -t all < <(directories "$id") && wait "$!"
+for one in "${all[@]}"; do
+  [[ ${one%/*} == "$folder" ]] || folder=${one%/*} keep='' finished=0 success=''
+  [[ $keep ]] || keep=$(jq -r '.settings.keep | numbers' -- "$one/build.json" 2>/dev/null) || true
+  # A build by hand may never get a result: it counts by its age alone.
+  [[ -f $one/result.json ]] || has "$one" build.json '.source == "manual"' || continue
+  finished=$((finished + 1))
+  if [[ ! $success ]] && has "$one" result.json '.status == "success"'; then
+    success=$one
+  elif [[ $keep && $finished -gt $keep ]] && told "$one"; then
+    # Under another name nobody sees it any more, and a prune that was cut off goes on with it.
+    unlocked "$one/lock" mv -T -- "$one" "$folder/.pruned.${one##*/}"
+  fi
+done
+
+code=0
+mapfile -d '' -t buried < <(directories "\.pruned\.$id")
+if [[ ${#buried[@]} -gt 0 ]] && ! engine_answers; then
+  code=75
+elif [[ ${#buried[@]} -gt 0 ]]; then
+  mapfile -d '' -t all < <(directories "$id") && wait "$!"
+  used=$(for one in "${all[@]}"; do ids "$one"/image "$one"/image.*; done)
+  for one in "${buried[@]}"; do
+    erase "$one"
+    remove "$one"
+  done
+fi
+
+# evict LOCK: a part of the cache.
+evict() {
+  [[ $size -gt ${CACHE_MAX:-10737418240} && -d ${1%.lock} && ! -L ${1%.lock} ]] || return 0
+  remove "${1%.lock}"
+  measure
 }
 
-latest=("$builds"/*/*/latest/build.json)
-[[ ${#latest[@]} -eq 0 ]] || while IFS=$'\t' read -r file keep; do
-  folder=${file%/latest/build.json}
-  all=("$folder"/[0-9]*/)
-  [[ ${#all[@]} -gt $keep ]] || continue
-  while IFS= read -r build; do
-    [[ ! $build ]] || unlocked "$build/lock" bury "$build"
-  done < <(surplus "$folder" "$keep")
-done < <(jq -r '[input_filename, .settings.keep] | @tsv' "${latest[@]}")
-
-buried=("$builds"/*/*/.pruned.*)
-if [[ ${#buried[@]} -gt 0 ]]; then
-  images_in_use=$(find "$builds" -mindepth 4 -maxdepth 4 -path '*/[0-9]*/image*' ! -path '*/.cache/*' -exec cat -- {} +)
-  for build in "${buried[@]}"; do erase "$build"; done
-fi
+# Files may come and go while du counts.
+measure() { size=$(du -s -B1 .cache 2>/dev/null | cut -f1) || true; }
 
 # Measuring takes a while in a large cache: once an hour is enough.
-if [[ ! $(find "$builds/.cache/measured" -mmin -60 2>/dev/null) ]]; then
-  : >"$builds/.cache/measured"
-  find "$builds/.cache/node_modules" -maxdepth 1 -name '*.tmp.*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null || true
-  size=$(du -s -B1 -- "$builds/.cache" | cut -f1)
-  while IFS=$'\t' read -r _ lock && [[ $size -gt ${CACHE_MAX:-10737418240} ]]; do
-    [[ -d ${lock%.lock} ]] || continue
-    unlocked "$lock" rm -rf -- "${lock%.lock}"
-    size=$(du -s -B1 -- "$builds/.cache" | cut -f1)
-    echo "prune.sh: removed ${lock%.lock} from the cache"
-  done < <(find "$builds/.cache" -maxdepth 3 -name '*.lock' ! -path '*/context/*' -printf '%T@\t%p\n' | sort -n)
+if [[ -z $(find .cache/measured -mmin -60 2>/dev/null) ]]; then
+  : >.cache/measured
+  # left by an install, or a plan, that was killed
+  find .cache/node_modules/ .cache -maxdepth 1 \( -name '*.tmp.*' -o -name 'plan.*' \) -mmin +1440 -exec rm -rf -- {} + 2>/dev/null || true
+  measure
+  locks=(.cache/npm.lock .cache/node_modules/*.lock .cache/git/*/*.lock)
+  while read -r _ lock; do unlocked "$lock" evict "$lock"; done < <(find "${locks[@]}" -maxdepth 0 -type f -printf '%T@ %p\n' 2>/dev/null | sort -n)
 fi
+[[ $code -eq 0 ]] || fail "$code" "the Docker engine does not answer: images stay until the next time"
