@@ -132,6 +132,7 @@ def here(github, builds, monkeypatch, capfd):
     yield here
     for one in running:
         one.stop()
+        print(one.output)  # shown where the test has failed
 
 
 @pytest.fixture
