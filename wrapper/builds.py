@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Build:
     def close(self, status: str, message: str) -> bool:
         """Ends a build that is not running, without running it.
 
-        False where it has a result already, or is being worked on.
+        False where it has a result already, is being worked on, or the disk is full.
         """
         try:
             with lock(self.path / "lock"):
@@ -76,7 +76,7 @@ class Build:
                 result |= {"message": message, "finished_at": now()}
                 write_json(self.path / "result.json", result)
                 return True
-        except Locked:
+        except (Locked, OSError):
             return False
 
 
@@ -110,7 +110,8 @@ def lock(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Locked(path.read_text().strip()) from None
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # the lock holds on a full disk too
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)

@@ -194,7 +194,7 @@ class Repository:
         except Failed as e:
             pace.failed(str(e), interval)
         except OSError as e:
-            pace.failed(f"{e.filename}: {e.strerror}", interval)
+            pace.failed(f"{e.filename or self._builds}: {e.strerror}", interval)
         return None
 
 

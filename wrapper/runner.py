@@ -1,6 +1,7 @@
 """Starts the builds that wait in the builds directory."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from wrapper.run import Failed, Pipeline, call
 from wrapper.statuses import Statuses
 
 RUNS = 3  # of a build that ends without a result, before it is an error
+PAUSE = 10.0  # seconds to the next run, on a disk too full for any result
 
 
 class Runner:
@@ -31,6 +33,7 @@ class Runner:
         self._running: dict[str, tuple[Build, Pipeline]] = {}  # by repository
         self._settled: dict[Path, set[str]] = {}  # builds with nothing left to do
         self._runs: dict[str, int] = {}  # of a build, without a result
+        self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
         self._pruning = threading.Lock()
 
     def idle(self) -> bool:
@@ -42,7 +45,8 @@ class Runner:
         paused = (self._builds / ".pause").exists()
         first = [b for f in folders(self._builds) for b in self._waiting(f)[:1]]
         for build in sorted(first, key=lambda b: b.id):
-            if paused or (build.path.parent / ".pause").exists():
+            early = self._again.get(build.id, 0) > time.monotonic()
+            if paused or early or (build.path.parent / ".pause").exists():
                 self.restless = True
             elif len(self._running) < concurrency:
                 self._start(build)
@@ -52,10 +56,12 @@ class Runner:
         del self._running[build.repository]
         if build.result() is None and code not in (69, 130, 143):
             self._runs[build.id] = runs = self._runs.get(build.id, 0) + 1
-            if runs == RUNS:
-                build.close("error", f"pipeline.sh ended without a result ({code})")
+            words = f"pipeline.sh ended without a result ({code})"
+            if runs >= RUNS and not build.close("error", words):
+                self._again[build.id] = time.monotonic() + PAUSE
         if build.result() is not None:
             self._runs.pop(build.id, None)
+            self._again.pop(build.id, None)
         if (SCRIPTS / "prune.sh").exists() and self._pruning.acquire(blocking=False):
             threading.Thread(target=self._prune, name="prune", daemon=True).start()
 

@@ -49,7 +49,7 @@ class GitHub:
         self._repositories: dict[str, Repository] = {}  # by name, former name, id
         self._used: dict[str, int] = {}
         self._lock = threading.RLock()
-        self._closing = threading.Event()
+        self.closing = threading.Event()  # for a fault's call: it is to end
         self._server = Server(port, self._respond)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -58,8 +58,18 @@ class GitHub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends all connections, hanging ones too, and takes no more."""
+        self.closing.set()
         self._server.stop()
+
+    def restart(self) -> None:
+        """After stop: on the same port, with all that was there."""
+        self.closing.clear()
+        self._server = Server(self._server.server_port, self._respond)
+        self._server.start()
 
     def create(self, name: str, private: bool = False, branch: str = "main") -> str:
         """A new, empty repository; returns the URL to push to, a needed token in it."""
@@ -118,7 +128,7 @@ class GitHub:
             due = (f for f in self.faults if f.times and re.search(f.pattern, line))
             fault = next(due, Fault("", delay=self.latency))
             fault.times -= 1
-        self._closing.wait(fault.delay)
+        self.closing.wait(fault.delay)
         if fault.call:
             fault.call()
         if fault.status:
