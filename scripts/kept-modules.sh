@@ -35,7 +35,7 @@ fi
 flock -u "$lock" # nobody waits for somebody else's install
 
 "$@" {lock}>&-
-[[ -d node_modules ]] || exit 0
+[[ -d node_modules && ! -L node_modules ]] || exit 0
 half=$entry.tmp.$$
 trap 'rm -rf -- "$half"' EXIT
 flock "$lock"

@@ -1,13 +1,16 @@
 # shellcheck shell=bash
 # lib.sh: what every step shares. Sourced, never run; sets no shell options.
 
-scripts=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+scripts=${BASH_SOURCE[0]%/*}
+[[ $scripts == /* ]] || scripts=$PWD/$scripts
 build=""                                   # a variable of that name, in whose environment this may run, is not meant
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE # of whoever called us, say a git hook
+[[ ${0##*/} =~ ^(stage|clone|pipeline)\.sh$ ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
 
 # fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code.
 fail() {
   local message="${0##*/}: ${*:2}"
+  message=${message//[[:cntrl:]]/ } # names come from strangers
   printf '%s\n' "$message" >&2
   # Held by another (69): then the build's files are not ours to touch.
   [[ ! ${build-} || $1 -eq 69 ]] || { rm -f -- "$build/.reserve" && printf '%s\n' "$message" >"$build/.message"; } || true
@@ -26,7 +29,7 @@ open_build() {
   fi
   [[ $# -eq 1 && $1 != -* ]] || fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
   [[ -f $1/build.json ]] || fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
-  build=$(realpath -- "$1")
+  build=$(cd -P -- "$1" && pwd)
   local root=${build%/*/*/*}
   cache=$root/.cache
   container=docker-build-server.${build#"$root/"}
@@ -103,7 +106,7 @@ observe() {
 }
 
 # drained PID: waits until that tee has seen the last line; not for ever, as a stray process can hold it open.
-drained() { timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true; }
+drained() { ! kill -0 "$1" 2>/dev/null || timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true; }
 
 # said REGEX: did the observed command print it?
 said() { grep -qiE -- "$1" "$build/.said"; }
@@ -114,15 +117,25 @@ docker() { command "${DOCKER:-docker}" "$@"; }
 # engine_answers: tells the engine's troubles from the repository's. It may hang, too.
 engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
 
+# run_container OPTION...: docker run, under the build's name for it. (.container: one may be left.)
+run_container() {
+  : >"$build/.container"
+  docker run --init --name "$container" "$@"
+}
+
 # remove_container: ours, with its volumes, should it be there.
-remove_container() { timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1 || true; }
+remove_container() {
+  [[ -e $build/.container ]] || return 0
+  timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1 && rm -f -- "$build/.container" || true
+}
 
 # inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
 inside() {
   local path real
-  for path; do
-    [[ -e $build/src/$path || -L $build/src/$path ]] || continue
-    real=$(realpath -m -- "$build/src/$path")
+  local -a there=()
+  for path; do [[ ! -e $build/src/$path && ! -L $build/src/$path ]] || there+=("$path"); done
+  for path in "${there[@]}"; do
+    IFS= read -r -d '' real
     [[ $real/ == "$build/src/"* ]] || fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
-  done
+  done < <(realpath -mz -- "${there[@]/#/$build/src/}")
 }

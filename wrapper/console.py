@@ -8,12 +8,11 @@ import time
 
 CHUNK = 1 << 16  # bytes read at once, and the longest line held back
 
-_UNSEEN = bytes(c for c in (*range(32), 127) if c not in b"\t\n")
 _ESCAPE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~])?")
-# In UTF-8: C1 control characters, and those that change the direction of text.
-_HIDDEN = re.compile(
-    rb"\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xd8\x9c"
-)
+_CONTROL = bytes(c for c in (*range(32), 127) if c not in b"\t\n")
+# Those, C1, and what changes the direction of text.
+_BIDI = 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)
+_UNSEEN = dict.fromkeys((*_CONTROL, *range(0x80, 0xA0), *_BIDI))
 _lock = threading.Lock()
 
 
@@ -22,15 +21,21 @@ def clean(text: bytes) -> bytes:
     text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\x1b" in text:
         text = _ESCAPE.sub(b"", text)
-    text = text.translate(None, _UNSEEN)
-    return text if text.isascii() else _HIDDEN.sub(b"", text)
+    if text.isascii():
+        return text.translate(None, _CONTROL)
+    # A byte that is no UTF-8 can be a control character too, to some terminals.
+    return text.decode(errors="replace").translate(_UNSEEN).encode()
+
+
+def line(words: str) -> str:
+    """Words of any origin as one line, clean."""
+    return clean(words.encode(errors="replace")).decode().replace("\n", " ")
 
 
 def say(repository: str, words: str) -> None:
     """One line of the poller's own: time, repository, words."""
-    line = clean(words.encode(errors="replace")).replace(b"\n", b" ")
     stamp = time.strftime("%H:%M:%S", time.gmtime())
-    _write(f"{stamp} {repository}: ".encode() + line + b"\n")
+    _write(f"{stamp} {repository}: {line(words)}\n".encode())
 
 
 def relay(source: int, repository: str) -> None:

@@ -5,7 +5,7 @@ import os
 import re
 import time
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -96,6 +96,8 @@ class GitHub:
         closed = self._closed_until - time.monotonic()
         if closed > 0:
             raise Trouble("GitHub's rate limit is used up", wait=closed)
+        if urlsplit(url)[:2] != urlsplit(self.url)[:2]:
+            options["auth"] = lambda request: request  # the token is for this server
         try:
             response = self._session.request(method, url, timeout=TIMEOUT, **options)
         except (requests.RequestException, OSError, ValueError) as e:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wrapper.builds import held, read_json
 from wrapper.config import Config
+from wrapper.console import line
 from wrapper.repository import Repository
 
 PATIENCE = 3  # intervals without an answer
@@ -47,7 +48,7 @@ def health(config: Config) -> int:
     for name in config.repositories:
         ill = _ill(known.get(name), config)
         code = code or int(bool(ill))
-        print(f"{name}: {ill or _well(known[name])}")
+        print(line(f"{name}: {ill or _well(known[name])}"))
     return code
 
 

@@ -61,8 +61,8 @@ def why(builds: Path, asked: str) -> int:
                 line = json.loads(text)
                 if _concerns(line, asked):
                     found = True
-                    story = f"{line['time']} {line['repository']}: {_words(line)}\n"
-                    sys.stdout.buffer.write(console.clean(story.encode()))
+                    story = f"{line['time']} {line['repository']}: {_words(line)}"
+                    print(console.line(story))
             except (ValueError, TypeError, KeyError):
                 continue  # a line cut off by a full disk
     if not found:

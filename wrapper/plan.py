@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from wrapper.config import Config
+from wrapper.console import line
 from wrapper.run import Failed, call
 from wrapper.staging import stage
 
@@ -36,6 +37,6 @@ def plan(config: Config, name: str, ref: str | None) -> int:
         print(f"version  {(build / 'version').read_text().strip()}")
         for tag in (build / "tags").read_text().splitlines():
             print(f"tag      {image}:{tag}")
-        for label in (build / "labels").read_text().splitlines():
-            print(f"label    {label}")
+        for label in (build / "labels").read_text().rstrip("\n").split("\n"):
+            print(f"label    {line(label)}")
     return 0

@@ -35,8 +35,8 @@ def call(
         )
         return str(output)
     except sh.ErrorReturnCode as e:
-        said = e.stderr.decode(errors="replace").strip().splitlines()
-        words = said[-1] if said else f"exit {e.exit_code}"
+        said = e.stderr.decode(errors="replace").strip().split("\n")[-1]
+        words = console.line(said) or f"exit {e.exit_code}"
         if e.exit_code == 124:
             words = f"{script} did not end within {limit} s"
         raise Failed(e.exit_code, words) from None

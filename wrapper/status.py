@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from wrapper.builds import Build, builds_in, folders
-from wrapper.console import clean
+from wrapper.console import line
 
 
 def status(builds: Path) -> int:
@@ -14,8 +14,8 @@ def status(builds: Path) -> int:
     rows.insert(0, ("REPOSITORY", "BUILD", "REF", "VERSION", "STATUS", "SECONDS"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        line = "  ".join(f"{t:{w}}" for t, w in zip(row, widths, strict=True))
-        print(line.rstrip())
+        cells = (f"{t:{w}}" for t, w in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
     return 0
 
 
@@ -34,7 +34,7 @@ def _row(build: Build) -> tuple[str, ...]:
         seconds = f"{time.time() - (build.path / 'lock').stat().st_mtime:.0f}"
     ref = build.ref.removeprefix("refs/heads/").removeprefix("refs/")
     row = (build.repository, build.id, ref, version, state + step, seconds)
-    return tuple(clean(t.encode(errors="replace")).decode() for t in row)
+    return tuple(line(text) for text in row)
 
 
 def _time(text: str) -> float:
