@@ -5,7 +5,7 @@
 # Writes    version   one line, the SemVer
 #           tags      image tags to publish, one a line, the full version first, `latest` last
 #           labels    KEY=VALUE, one a line, for docker build --label
-# Settings  version.from         tags, package.json or auto: by tags where the history has a SemVer one
+# Settings  version.from         tags, package.json or auto: by tags where the history has a SemVer one, else by package.json
 #           version.prerelease   an identifier to stand for the branch's name in pre-releases
 #           publish              templates of the image tags
 #
@@ -17,12 +17,11 @@
 # Exit codes: 0 done, 1 no version for it (a tag that is no SemVer), 2 called wrongly, 69 locked, 75 src/ unreadable
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 open_build "$@"
 need src
 read_build '.commit, (.settings | .context, .version.from)' commit context from
-package=$context/package.json
-package=${package#./}
+package=./$context/package.json
 
 facts=$(mktemp -d)
 trap 'rm -rf -- "$facts"' EXIT

@@ -84,6 +84,7 @@ def test_templates_can_be_combined_and_published_once():
     publish = "latest web-{version} {version} web-{major} {major}.{minor}.{patch} edge"
     expected = "web-1.2.3 1.2.3 web-1 edge latest"
     assert tags("1.2.3", publish=publish.split()) == expected.split()
+    assert tags("1.2.3-a", publish=["sha-{sha}", "{version}"])[0] == "1.2.3-a"
     assert tags("0.2.3", others="0.3.0", publish=publish.split()) == [
         "web-0.2.3",
         "0.2.3",
@@ -131,7 +132,7 @@ def test_a_long_version_is_cut_and_kept_apart():
 def test_labels():
     package = {
         "name": "app",
-        "description": "  Two\n\x00lines  ",
+        "description": "  Two\n\x00li\x1bnes\u2028of\x85it  ",
         "license": "MIT",
     }
     lines = labels(
@@ -145,7 +146,7 @@ def test_labels():
         "source=https://host/o/n",
         "url=https://host/o/n",
         "title=app",
-        "description=Two lines",
+        "description=Two li nes of it",
         "licenses=MIT",
     }
 

@@ -140,6 +140,7 @@ def after(history, releases, package=None):
         ("ab", {0: "1.2.3"}, "2.0.0-rc.1", "2.0.0-main.1.g1111111"),
         # A pre-release in the history: what comes after it sorts after it.
         ("abc", {0: "1.2.3", 1: "2.0.0-rc.1"}, None, "2.0.0-rc.1.main.2.g2222222"),
+        ("ab", {0: "2.0.0-rc.1+b"}, None, "2.0.0-rc.1.main.2.g1111111"),
         ("abc", {0: "1.2.3", 1: "1.2.4-rc.1"}, None, "1.2.4-rc.1.main.2.g2222222"),
         ("abc", {0: "1.2.3", 1: "1.2.4-beta"}, None, "1.2.4-main.2.g2222222"),
         ("abc", {0: "1.2.3", 1: "1.2.3-rc.1"}, None, "1.2.4-main.2.g2222222"),

@@ -91,7 +91,10 @@ def test_auto_goes_by_tags_where_the_history_has_one():
     assert chosen(facts({"v0.9.0": "z"}, **known)) == "1.0.0"
     assert chosen(facts({"v0.9.0": "a"}, **known)) == "1.0.0-main.2.gccccccc"
     assert chosen(facts({"v0.9.0": "a"}, **known), "package.json") == "1.0.0"
+    assert chosen(facts({"v3.0.0": "c"}, **known), "package.json") == "3.0.0"
     assert chosen(facts(**known), "tags") == "1.0.0-main.3.gccccccc"
+    # Once without a package.json it goes on from what that has released.
+    assert chosen(facts(line=[("a", "1.0.0")])) == "1.0.1-main.2.gccccccc"
 
 
 @pytest.mark.parametrize("package", [None, {}, {"version": "1"}, {"version": 1}, [1]])
@@ -114,11 +117,12 @@ def test_the_facts_are_read_as_git_tells_them(tmp_path):
     (tmp_path / "tags").write_text(
         f"{one} refs/tags/a b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
     )
-    (tmp_path / "line").write_text(f"{two}\n{one}\n{one}\n{one}\n{one}\n")
+    (tmp_path / "line").write_text(f"{two}\n{one}\n{one}\n{one}\n{one}\n{one}\n")
     package, folder = b'\xef\xbb\xbf{"version": "1.0.0"}', b"\0" * 32
     (tmp_path / "packages").write_bytes(
         b"%040d blob %d\n%s\n" % (0, len(package), package)
         + b"%040d blob 3\n{]\n\n" % 0
+        + b"%040d blob 99999\n%s\n" % (0, b"[" * 99999)
         + b"symlink 13\n/etc/passwd\n\n\n"
         + b"%040d tree 32\n%s\n" % (0, folder)
         + f"{one}:a b/package.json missing\n".encode()
@@ -131,7 +135,7 @@ def test_the_facts_are_read_as_git_tells_them(tmp_path):
     assert found.history[1] == Commit(one, [], "2026-11-21T05:10:00Z", "")
     assert found.tags == {"a b": one, "v1": one}
     assert found.package == {"version": "1.0.0"}
-    assert [package for _, package in found.line] == [None, None, None, None, []]
+    assert [package for _, package in found.line] == [None] * 5 + [[]]
 
 
 MESSAGES = ["fix: x", "feat: x", "feat!: x", "x\n\nBREAKING CHANGE: y", "words"]

@@ -167,10 +167,10 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
 
 @test "package.json ahead of the tags, behind them, and in a subfolder" {
   app tag v1.2.3
-  commit app package.json '{"version": "2.0.0"}' 'sub dir/web/package.json' '{"version": "3.0.0", "name": "web"}'
+  commit app package.json '{"version": "2.0.0"}' ':sub dir/web/package.json' '{"version": "3.0.0", "name": "web"}'
   versioned main
   version_is 2.0.0-main.1~
-  versioned main '{"context": "sub dir/web"}'
+  versioned main '{"context": ":sub dir//web/"}'
   version_is 3.0.0-main.1~
   [[ $(label title) == web ]]
   commit app package.json '{"version": "1.0.0"}'
@@ -238,14 +238,16 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   stage main
   steps clone
   echo '{"version": "5.0.0"}' >"$build/src/package.json"
+  git -C "$build/src" "${git_identity[@]}" commit -qam "feat: by an install script"
   steps version
   version_is 1.0.0
 }
 
 @test "the labels of the image" {
-  commit app package.json '{"name": "@o/app", "version": "1.0.0", "license": "MIT", "description": "Two\nlines \"quoted\" $x"}'
+  commit app package.json '{"name": "@o/app", "version": "1.0.0", "license": "MIT", "description": "Two\nlines \"quoted\" $x ✓ \ud800"}'
+  export PYTHONIOENCODING=ascii
   versioned main
-  [[ $(label title) == @o/app && $(label licenses) == MIT && $(label description) == 'Two lines "quoted" $x' ]]
+  [[ $(label title) == @o/app && $(label licenses) == MIT && $(label description) == 'Two lines "quoted" $x ✓ ?' ]]
   [[ $(label revision) == "$(app rev-parse HEAD)" && $(label version) == 1.0.0 ]]
   [[ $(label created) == "$(app show -s --format=%cI HEAD)" ]]
   [[ $(label source) == "file://$work/app" && $(label url) == "file://$work/app" ]]
@@ -254,10 +256,13 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
 @test "the same on any machine: settings of git, the clock and earlier builds do not matter" {
   app tag v1.2.3
   MESSAGE='feat: Straße' commit app file two
+  signed=$(app cat-file commit HEAD | sed '/^$/{s/^/gpgsig of sorts\n/;:a;n;ba}' | app hash-object -t commit -w --stdin)
+  app update-ref refs/heads/main "$signed"
   versioned main
   first=$(cat "$build"/{version,tags,labels})
   export HOME=$work TZ=Pacific/Auckland LC_ALL=C
   git config --global log.showSignature true
+  git config --global gpg.program "$(type -p echo)"
   git config --global log.date relative
   git config --global i18n.logOutputEncoding latin1
   git config --global tag.sort -version:refname
@@ -287,9 +292,8 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   configure app
   stage main
   steps clone
-  began=$(date +%s%3N)
-  "$scripts/version.sh" "$build"
-  took=$(($(date +%s%3N) - began))
+  TIMEFORMAT='%U %S' # of the processors, as others may want them too
+  took=$({ time "$scripts/version.sh" "$build" >/dev/null; } 2>&1)
   version_is 1.9990.1-main.9~
-  echo "$took ms" && [[ $took -lt 2000 ]] # a quarter of that on an idle machine
+  echo "$took s" && awk '{ exit $1 + $2 > 1.5 }' <<<"$took" # a third of that on an idle machine
 }

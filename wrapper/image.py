@@ -18,6 +18,7 @@ _GRAMMAR = {
     "sha": r"[0-9a-f]{7}",
 }
 _NUMBERS = {"major", "minor", "patch"}
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")  # line ends, and what moves a cursor
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 
 
@@ -83,7 +84,6 @@ def _apart(tag: str, others: list[str]) -> str:
     clean = re.sub(r"[^\w.-]+", "-", tag, flags=re.ASCII).lstrip(".-")
     if (
         clean == tag
-        and len(tag) <= 128
         and not re.search(r"(^|-)[0-9a-f]{8}$", tag)  # as if it had a digest
         and not any(re.fullmatch(_pattern(other), tag) for other in others)
     ):
@@ -119,6 +119,5 @@ def labels(
         "licenses": license_,
     }
     for key, value in found.items():
-        text = re.sub(r"[\x00-\x20\x7f]+", " ", value) if isinstance(value, str) else ""
-        if text.strip():
-            yield f"org.opencontainers.image.{key}={text.strip()}"
+        if isinstance(value, str) and (text := _BLANK.sub(" ", value).strip()):
+            yield f"org.opencontainers.image.{key}={text}"

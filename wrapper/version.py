@@ -54,7 +54,7 @@ def choose(
     every = [v for some in tagged.values() for v in some]
     if source == "auto":
         by_tags = any(commit.sha in tagged for commit in facts.history)
-        source = "tags" if by_tags or facts.package is None else "package.json"
+        source = "tags" if by_tags else "package.json"
     releases: Releases = tagged
     if source == "package.json":
         releases = _package_releases(facts.line)
@@ -131,9 +131,9 @@ def _packages(batch: bytes) -> Iterator[object]:
         if header[-1] == b"missing":
             yield None
             continue
-        size = int(header[-1])  # or a symlink's target, which is not followed
+        size = int(header[-1])  # of the target, for a symlink that leads elsewhere
         try:
-            yield json.loads(batch[at : at + size]) if header[1] == b"blob" else None
+            yield json.loads(batch[at : at + size])
         except (ValueError, RecursionError):
             yield None
         at += size + 1
@@ -155,12 +155,17 @@ def main(argv: list[str]) -> int:
             version, facts.ref, head.sha, settings["publish"], releases
         )
     except ValueError as e:
-        print(e)
+        _write(str(e))
         return 1
     lines = image.labels(version, head.sha, head.date, build["url"], package)
     for section in [str(version)], tags, lines:
-        sys.stdout.write("".join(f"{line}\n" for line in section) + "\0")
+        _write("".join(f"{line}\n" for line in section) + "\0")
     return 0
+
+
+def _write(text: str) -> None:
+    """In UTF-8 under any locale, and also where JSON gave half a character."""
+    sys.stdout.buffer.write(text.encode(errors="replace"))
 
 
 if __name__ == "__main__":
