@@ -134,6 +134,7 @@ inside() {
   local path real
   local -a there=()
   for path; do [[ ! -e $build/src/$path && ! -L $build/src/$path ]] || there+=("$path"); done
+  [[ ${#there[@]} -gt 0 ]] || return 0
   for path in "${there[@]}"; do
     IFS= read -r -d '' real
     [[ $real/ == "$build/src/"* ]] || fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
