@@ -10,23 +10,22 @@
 # Exit codes: 0 done, 1 it does not build, 2 called wrongly, 69 locked, 75 engine, network or disk trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 open_build "$@"
 read_build '.repository, (.settings | .context, .dockerfile, (.target // ""), (.build_args | to_entries[] | "--build-arg=\(.key)=\(.value)"))' \
   repository context dockerfile target
 options=("${rest[@]}")
+target=${TARGET:-$target}
+rm -f -- "$build/image${TARGET:+.$TARGET}" "$build/.iid" # of an earlier run: this one may fail
 
-need src
+need src labels
 inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
 [[ -f $build/src/$dockerfile ]] || dockerfile=$context/$dockerfile
 [[ -f $build/src/$dockerfile ]] || fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
 [[ -d $build/src/$context ]] || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 
-need labels
-while IFS= read -r label; do
-  options+=("--label=$label")
-done <"$build/labels"
-target=${TARGET-$target}
+mapfile -t labels <"$build/labels"
+options+=("${labels[@]/#/--label=}")
 [[ ! $target ]] || options+=(--target "$target")
 
 # A 20.10 client builds with BuildKit by itself, later ones need buildx: help says whether it is there.
@@ -45,18 +44,16 @@ export SOURCE_DATE_EPOCH
 # The engine keeps a copy of a context under the path it came from, and takes over what changed: hence one path
 # for all builds of a repository, theirs in turn.
 link=$cache/context/$repository
-mkdir -p -- "${link%/*}"
-exec {context_lock}>"$link.lock"
-flock "$context_lock"
-ln -sfn -- "$build/src/$context" "$link.tmp"
-mv -T -- "$link.tmp" "$link"
+mkdir -p -- "${link%/*}" && exec {context_lock}>"$link.lock" && flock "$context_lock" \
+  && ln -sfn -- "$build/src/$context" "$link.tmp" && mv -T -- "$link.tmp" "$link" \
+  || fail 75 "cannot write ${link%/*} (is the disk full?)"
 
 echo "build.sh: $dockerfile${target:+, stage $target}"
-rm -f -- "$build/.iid"
-if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$build/src/$dockerfile" -- "$link/"; then
+file=$(realpath -- "$build/src/$dockerfile") # BuildKit looks at its folder alone, a symlink may lead further
+if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$file" -- "$link/"; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
   ! said 'no space left on device' || fail 75 "the disk is full (docker system df shows by what)"
-  ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status code 5))|TLS handshake timeout' \
+  ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status code 5))|^(error response from daemon: )?get "[^"]*/v2/|TLS handshake timeout' \
     || fail 75 "a base image could not be fetched (docker's reason is above)"
   fail 1 "$dockerfile does not build (docker's reason is above)"
 fi

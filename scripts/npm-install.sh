@@ -12,7 +12,7 @@
 # Exit codes: 0 done, 1 it does not install, 2 called wrongly, 69 locked, 75 network, disk or engine trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 open_build "$@"
 need src
 read_build '.id, .commit, .ref, (.settings | .repository, .context, (.install | .image // "", (.command // [])[]))' \
@@ -63,7 +63,7 @@ if [[ $image ]]; then
   trap remove_container EXIT
   remove_container # of a run that was killed
   # Later steps call git on the host, which heeds the configuration in .git: so that stays as it is.
-  run=(docker run --rm --init --name "$container" --user "$(id -u):$(id -g)" --workdir "/src/$context"
+  run=(run_container --user "$(id -u):$(id -g)" --workdir "/src/$context"
   --mount "$(bind "$build/src" /src)" --mount "$(bind "$build/src/.git" /src/.git,readonly)" --mount "$(bind "$cache/npm" /npm)"
   --env HOME=/tmp --env npm_config_cache=/npm "${ci[@]/#/--env=}" --entrypoint "${command[0]}" "$image" "${command[@]:1}")
 else

@@ -14,14 +14,19 @@
 # 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 open_build "$@"
 
 steps=(clone npm-install version build unit-test tag-push)
+read_build '.source, .ref, (.settings | .skip_ci, .disk_free_min, .context, .dockerfile, (.timeouts, .retries | .clone, ."npm-install", .version, .build, ."unit-test", ."tag-push"))' \
+  source ref skip_ci disk_free_min context dockerfile
+declare -A limit=() retries=()
+for i in "${!steps[@]}"; do limit[${steps[i]}]=${rest[i]} retries[${steps[i]}]=${rest[i + ${#steps[@]}]}; done
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do steps=("${steps[@]:1}"); done
 [[ ${#steps[@]} -gt 0 ]] || fail 2 "FROM=$FROM is no step (one of clone, npm-install, version, build, unit-test, tag-push)"
 declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" ["unit-test"]="tested" ["tag-push"]="pushed")
-started_at=$(date -u +%FT%TZ) report=() step=${steps[0]}
+report=() step=${steps[0]}
+TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 
 [[ ${FROM-} ]] || : >"$build/console.log"
 exec {terminal}>&1
@@ -30,7 +35,7 @@ tee=$!
 trap 'exec >&"$terminal" 2>&1 && drained "$tee"' EXIT
 
 # content FILE: of the build, or nothing.
-content() { cat -- "$build/$1" 2>/dev/null || true; }
+content() { [[ ! -f $build/$1 ]] || echo "$(<"$build/$1")"; }
 
 # finish STATUS CODE: writes result.json and exits.
 finish() {
@@ -41,7 +46,7 @@ finish() {
     --arg message "$(content .message)" --arg version "$(content version)" --arg image "$(content image)" --arg pushed "$(content pushed)" '
     def given: if . == "" then null else . end;
     {format: 1, $status, failed_step: ($failed_step | given), $exit_code, message: ($message | given), $started_at, finished_at: (now | todate),
-     steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1000), attempts: (.[3] | tonumber)}],
+     steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1e6), attempts: (.[3] | tonumber)}],
      version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}" | leave result.json
   rm -f -- "$build/cancelled"
   echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
@@ -72,11 +77,10 @@ await() {
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
-  local attempt kind=error began seconds retries
-  read_build ".settings | .timeouts[\"$1\"], .retries[\"$1\"]" seconds retries
-  began=$(date +%s%3N)
+  local attempt kind=error began ended seconds=${limit[$1]} retries=${retries[$1]}
+  began=${EPOCHREALTIME:-$(date +%s.%6N)}
   for ((attempt = 1; ; attempt++)); do
-    rm -f -- "$build/.message"
+    [[ ! -e $build/.message ]] || rm -f -- "$build/.message"
     await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
     [[ $code -eq 75 && $attempt -le $retries ]] || break
     echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((retries + 1)))"
@@ -88,7 +92,8 @@ run() {
   fi
   [[ $code -ne 0 ]] || kind=success
   [[ $code -ne 1 ]] || kind=failure
-  report+=("$1" "$kind" "$(($(date +%s%3N) - began))" "$attempt")
+  ended=${EPOCHREALTIME:-$(date +%s.%6N)}
+  report+=("$1" "$kind" "$((${ended/[.,]/} - ${began/[.,]/}))" "$attempt")
   [[ $code -eq 0 ]] || finish "$kind" "$code"
 }
 
@@ -102,10 +107,11 @@ skips_ci() {
 
 echo "pipeline.sh: $build"
 rm -f -- "$build/result.json"
+old=()
 for later in "${steps[@]}"; do
-  for file in ${leaves[$later]-}; do rm -rf -- "${build:?}/$file"; done
+  for file in ${leaves[$later]-}; do old+=("$build/$file"); done
 done
-read_build '.source, .ref, (.settings | .skip_ci, .disk_free_min, .context, .dockerfile)' source ref skip_ci disk_free_min context dockerfile
+rm -rf -- "${old[@]}"
 free=$(df --output=avail -B1 -- "$build" | tail -n 1)
 if [[ $free -lt $disk_free_min ]]; then
   (fail 75 "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\" (make room, or: scripts/prune.sh)") || true

@@ -10,7 +10,7 @@
 # Exit codes: 0 passed or skipped, 1 red, 2 called wrongly, 69 locked, 75 the engine did not run them
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 open_build "$@"
 read_build '.id, .commit, .ref, (.settings | .repository, .context, (.test | .target // "", .network, .memory, .pids, .required, .command[]))' \
   id commit ref repository context target network memory pids required
@@ -51,7 +51,7 @@ trap remove_container EXIT
 remove_container # of a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
 code=0
-docker run --init --name "$container" --log-driver none --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
+run_container --log-driver none --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
   "${ci[@]/#/--env=}" --entrypoint "${command[0]}" -- "$runner" "${command[@]:1}" {LOCK_FD}>&- || code=$?
 if [[ $code -ne 0 ]]; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"

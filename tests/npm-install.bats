@@ -295,7 +295,8 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   printf '%s\n' "FROM $BASE_IMAGE" 'USER node' 'ENTRYPOINT ["false"]' | "${DOCKER:-docker}" build -qt "$image" - >"$work/out"
   in_image "$image"
   project package.json "$(package '"scripts": {"preinstall": "ls -A / >root; env >seen; id -u >user; npm config get cache >cache; ls -A $npm_config_cache >>cache; sed -nE \"s#^[^ ]+ (/src[^ ]*|/npm) [^ ]+ (r[wo]).*#\\1 \\2#p\" /proc/self/mounts >mounts; echo x >>.git/config; touch .git/x; true"}')" package-lock.json "$(lock)"
-  "${DOCKER:-docker}" create --name "docker-build-server.o.n.${build##*/}" "$image" true >"$work/out" # of a run that was killed
+  : >"$build/.container" # and the container of a run that was killed
+  "${DOCKER:-docker}" create --name "docker-build-server.o.n.${build##*/}" "$image" true >"$work/out"
   GITHUB_TOKEN=hidden OTHER=hidden install
   [[ $output == *"(in $image)"* && $(<"$src/user") == "$(id -u)" && $(stat -c %u "$src/user") == "$(id -u)" ]]
   [[ $(sort "$src/mounts" | xargs) == "/npm rw /src rw /src/.git ro" && $(head -n 1 "$src/cache") == /npm && ! $(git -C "$src" config --get-all x) && ! -e $src/.git/x ]]
