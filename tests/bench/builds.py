@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from wrapper import SCRIPTS
+from wrapper.config import resolve
 
 DOCKER = os.environ.get("DOCKER", "docker")
 BASE, REGISTRY = os.environ["BASE_IMAGE"], os.environ["REGISTRY"]
@@ -63,6 +65,7 @@ class Project:
         self.image = f"bench/{name}-{os.getpid()}"
         self.builds, self.count = work / f"{name}.builds", 0
         self.remote = work / f"{name}.git"
+        self.settings: dict[str, object] = {}
         (self.tree / "test").mkdir(parents=True)
         (self.tree / "package.json").write_text(json.dumps(PACKAGE))
         (self.tree / "test/app.js").write_text(TEST)
@@ -87,33 +90,29 @@ class Project:
         run("git", "push", "-q", self.remote, "main", cwd=self.tree)
         return run("git", "rev-parse", "HEAD", cwd=self.tree).strip()
 
+    def stage(self, commit: str) -> Path:
+        """A new build directory, made with resolved settings as a poller does."""
+        entry = f"bench/{self.name}"
+        config = {
+            "registry": REGISTRY,
+            "builds": str(self.builds),
+            "repositories": {entry: {"url": self.remote.as_uri(), "image": self.image}},
+            "defaults": self.settings,
+        }
+        loaded = resolve(json.dumps(config).encode(), str(self.work / "config.json"))
+        settings = loaded.repositories[entry]
+        resolved = json.dumps({"builds": str(self.builds), "settings": settings})
+        command = SCRIPTS / "stage.sh", entry, "refs/heads/main", commit
+        return Path(run(*command, SETTINGS=resolved).strip())
+
     def pipeline(self, commit: str) -> Times:
         """Stage and build a commit; seconds by step, "all" among them."""
-        settings = run(sys.executable, "-m", "wrapper.config", f"bench/{self.name}",
-                       CONFIG=str(self.config()))  # fmt: skip
         began = time.monotonic()
-        build = run(SCRIPTS / "stage.sh", f"bench/{self.name}", "refs/heads/main",
-                    commit, SETTINGS=settings).strip()  # fmt: skip
+        build = self.stage(commit)
         run(SCRIPTS / "pipeline.sh", build)
         took = time.monotonic() - began
-        result = json.loads(Path(build, "result.json").read_text())
-        return {step["name"]: step["seconds"] for step in result["steps"]} | {
-            "all": took
-        }
-
-    def config(self) -> Path:
-        file = self.work / f"{self.name}.json"
-        entry = {"url": self.remote.as_uri(), "image": self.image}
-        file.write_text(
-            json.dumps(
-                {
-                    "registry": REGISTRY,
-                    "builds": str(self.builds),
-                    "repositories": {f"bench/{self.name}": entry},
-                }
-            )
-        )
-        return file
+        result = json.loads((build / "result.json").read_text())
+        return {s["name"]: s["seconds"] for s in result["steps"]} | {"all": took}
 
     def plain(self, commit: str) -> Times:
         """Build a commit with the plain commands; seconds by step."""
@@ -194,10 +193,31 @@ def main() -> None:
         )
         print(f"the same commit again, layered | {row}", flush=True)
 
+        for repositories in (1, 2, 4):
+            projects = [
+                Project(work, f"many{repositories}{i}", DOCKERFILES["layered"])
+                for i in range(repositories)
+            ]
+            for each in projects:
+                each.pipeline(each.change())
+            times = []
+            for _ in range(max(count // 3, 1)):
+                commits = [each.change() for each in projects]
+                began = time.monotonic()
+                with ThreadPoolExecutor() as pool:
+                    list(pool.map(Project.pipeline, projects, commits))
+                times.append(time.monotonic() - began)
+            print(
+                f"{repositories} repositories at once, layered | "
+                f"{statistics.median(times):.2f} s in all, "
+                f"{statistics.median(times) / repositories:.2f} s each",
+                flush=True,
+            )
+
         def first(turn: list[int], kind: str) -> Times:
             turn[0] += 1
             shutil.rmtree(work / "npm", ignore_errors=True)
-            os.environ["npm_config_cache"] = str(work / "npm")
+            os.environ["NPM_CONFIG_CACHE"] = str(work / "npm")
             text = DOCKERFILES["copies everything"].replace(
                 "WORKDIR", f"ENV FIRST={kind}{turn[0]}\nWORKDIR"
             )

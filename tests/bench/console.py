@@ -1,0 +1,76 @@
+"""What the way to the console costs: 100 MB of test output, against a plain file.
+
+Prints the time of a build's unit tests with their output in a file, by pipeline.sh,
+and by pipeline.sh under the poller; medians of turns, and the ratios to the first.
+
+    with-services python -m tests.bench.console [TURNS]
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench.builds import DOCKERFILES, Project, run
+from wrapper import SCRIPTS
+
+MEGABYTES = 100
+UNDER_POLLER = """
+import sys; from pathlib import Path
+from wrapper.builds import Build; from wrapper.run import Pipeline
+sys.exit(Pipeline(Build(Path(sys.argv[1]))).run())
+"""
+
+
+def seconds(output: Path, *command: object, **environment: str) -> float:
+    began = time.monotonic()
+    with output.open("wb") as file:
+        subprocess.run(
+            [str(word) for word in command],
+            env=os.environ | environment,
+            stdout=file,
+            stderr=file,
+            check=True,
+        )
+    took = time.monotonic() - began
+    assert output.stat().st_size > MEGABYTES * 1_000_000
+    return took
+
+
+def main() -> None:
+    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with tempfile.TemporaryDirectory(prefix="bench.") as folder:
+        output = Path(folder, "output")
+        project = Project(Path(folder), "console", DOCKERFILES["copies everything"])
+        line = "a line of output that a test might well print"
+        flood = f"yes '{line}' | head -c {MEGABYTES}000000"
+        project.settings = {"test": {"command": ["sh", "-c", flood]}}
+        build = project.stage(project.change())
+        for step in ("clone", "npm-install", "version", "build", "unit-test"):
+            run(SCRIPTS / f"{step}.sh", build)
+        ways: dict[str, list[float]] = {"a file": [], "pipeline.sh": [], "poller": []}
+        for _ in range(turns):
+            ways["a file"].append(seconds(output, SCRIPTS / "unit-test.sh", build))
+            for way, command in (
+                ("pipeline.sh", [SCRIPTS / "pipeline.sh", build]),
+                ("poller", [sys.executable, "-c", UNDER_POLLER, build]),
+            ):
+                seconds(output, *command, FROM="unit-test")
+                steps = json.loads((build / "result.json").read_text())["steps"]
+                ways[way].append(steps[0]["seconds"])
+        base = statistics.median(ways["a file"])
+        for way, times in ways.items():
+            took = statistics.median(times)
+            print(
+                f"{MEGABYTES} MB of output to {way} | {took:.2f} s | {took / base:.2f}"
+            )
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(f"largest process among them | {peak / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
