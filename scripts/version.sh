@@ -29,7 +29,7 @@ trap 'rm -rf -- "$facts"' EXIT
 # src ARGS...: git, in the checkout.
 src() { git -C "$build/src" --literal-pathspecs "$@"; }
 
-# gather: what git says, in the files that wrapper/version.py describes. Called in a condition: hence every &&.
+# gather: what git says, in the files that wrapper/facts.py describes. Called in a condition: hence every &&.
 gather() {
   src log -z --topo-order --no-show-signature --format='%H %P%n%cI%n%B' "$commit" -- >"$facts/log" \
     && { src show-ref --tags --dereference >"$facts/tags" || [[ $? -eq 1 ]]; } \

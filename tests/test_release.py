@@ -100,7 +100,7 @@ def chain(*messages: str) -> list[Commit]:
 
 def after(history, releases, package=None):
     tagged = {str(i) * 40: [Version.parse(v)] for i, v in releases.items()}
-    return str(next_version(history, tagged, parse(package), "main"))
+    return str(next_version(history, tagged, parse(package), "main", change))
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrapper import version as module
+from wrapper.facts import Facts, read
 from wrapper.release import Commit, bump, is_final, parse
-from wrapper.version import Facts, choose
+from wrapper.version import choose
 
 
 def facts(tags=None, ref="refs/heads/main", package=None, line=(), commits="abc"):
@@ -115,7 +115,7 @@ def test_the_facts_are_read_as_git_tells_them(tmp_path):
         f"{one} \n2026-11-21T05:10:00Z\n\0".encode("latin-1")
     )
     (tmp_path / "tags").write_text(
-        f"{one} refs/tags/a b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
+        f"{one} refs/tags/a\u2028b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
     )
     (tmp_path / "line").write_text(f"{two}\n{one}\n{one}\n{one}\n{one}\n{one}\n")
     package, folder = b'\xef\xbb\xbf{"version": "1.0.0"}', b"\0" * 32
@@ -128,12 +128,12 @@ def test_the_facts_are_read_as_git_tells_them(tmp_path):
         + f"{one}:a b/package.json missing\n".encode()
         + b"%040d blob 2\n[]\n" % 0
     )
-    found = module.read({"ref": "refs/heads/main"}, str(tmp_path))
+    found = read({"ref": "refs/heads/main"}, str(tmp_path))
     assert found.history[0] == Commit(
         two, [one], "2026-11-22T05:10:00Z", "feat: b\n\nWhy \ufffd.\n"
     )
     assert found.history[1] == Commit(one, [], "2026-11-21T05:10:00Z", "")
-    assert found.tags == {"a b": one, "v1": one}
+    assert found.tags == {"a\u2028b": one, "v1": one}
     assert found.package == {"version": "1.0.0"}
     assert [package for _, package in found.line] == [None] * 5 + [[]]
 

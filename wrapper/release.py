@@ -77,7 +77,7 @@ def next_version(
     releases: Releases,
     package: Version | None,
     name: str,
-    size: Callable[[str], int] = change,
+    size: Callable[[str], int],
 ) -> Version:
     """A pre-release NEXT-NAME.COUNT.gSHA of what follows the releases in a history.
 

@@ -1,42 +1,20 @@
 """The version, image tags and labels of a build, from what version.sh has gathered.
 
-python -P -m wrapper.version BUILD_JSON FACTS. FACTS is a folder with these files:
-  log        of the commit and all its ancestors, children first, each ended by a NUL:
-             SHA PARENT..., the committer's date, the message, on lines of their own
-  tags       git show-ref --tags --dereference
-  line       the commits of the default branch's own line that changed package.json,
-             newest first
-  packages   git cat-file --batch: package.json of the commit, then of each in `line`
-Prints version, image tags and labels, one a line, a NUL after each of the three; if
-there is no version for it, why, and exit code 1.
+python -P -m wrapper.version BUILD_JSON FACTS. Prints version, image tags and labels,
+one a line, a NUL after each of the three; or why there is no version, with exit code 1.
 """
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
 from semver import Version
 
 from wrapper import image
-from wrapper.release import (
-    Commit,
-    Releases,
-    highest,
-    identifier,
-    next_version,
-    parse,
-)
+from wrapper.facts import Facts, content, read
+from wrapper.release import Releases, change, highest, identifier, next_version, parse
 
 DETACHED = "detached"  # the pre-release name of a commit built without a branch
-
-
-class Facts(NamedTuple):
-    ref: str
-    history: list[Commit]  # the commit, then its ancestors, children before parents
-    tags: dict[str, str]  # name -> commit; every tag there is
-    package: object  # the commit's package.json; None if absent or not to be read
-    line: Sequence[tuple[str, object]]  # commit of the default branch, its package.json
 
 
 def choose(
@@ -79,7 +57,7 @@ def choose(
         releases,
         _version(facts.package),
         identifier(prerelease or branch),
-        *([lambda message: 0] if source == "package.json" else []),
+        change if source == "tags" else lambda message: 0,
     ), every
 
 
@@ -96,51 +74,8 @@ def _package_releases(line: Iterable[tuple[str, object]]) -> Releases:
     return {sha: [Version.parse(text)] for text, sha in first.items()}
 
 
-def read(build: dict[str, Any], folder: str) -> Facts:
-    """The facts as version.sh has left them."""
-    history = []
-    for record in _content(f"{folder}/log").decode(errors="replace").split("\0")[:-1]:
-        ids, date, message = record.split("\n", 2)
-        sha, *parents = ids.split()
-        history.append(Commit(sha, parents, date, message))
-    tags = {}
-    for line in _content(f"{folder}/tags").decode(errors="replace").splitlines():
-        sha, ref = line.split(" ", 1)  # an annotated tag's commit follows, as name^{}
-        tags[ref.removeprefix("refs/tags/").removesuffix("^{}")] = sha
-    packages = list(_packages(_content(f"{folder}/packages")))
-    line_commits = _content(f"{folder}/line").decode().split()
-    return Facts(
-        build["ref"],
-        history,
-        tags,
-        packages[0],
-        list(zip(line_commits, packages[1:], strict=True)),
-    )
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _packages(batch: bytes) -> Iterator[object]:
-    """What git cat-file --batch printed, object by object; None for what is no JSON."""
-    at = 0
-    while at < len(batch):
-        header, at = batch[at : (end := batch.index(b"\n", at))].split(b" "), end + 1
-        if header[-1] == b"missing":
-            yield None
-            continue
-        size = int(header[-1])  # of the target, for a symlink that leads elsewhere
-        try:
-            yield json.loads(batch[at : at + size])
-        except (ValueError, RecursionError):
-            yield None
-        at += size + 1
-
-
 def main(argv: list[str]) -> int:
-    build = json.loads(_content(argv[0]))
+    build = json.loads(content(argv[0]))
     settings = build["settings"]
     facts = read(build, argv[1])
     if others := sorted(name for name in facts.tags if not parse(name)):
