@@ -64,7 +64,8 @@ def scene(
         )
         python.chmod(0o755)
         tree = make_repo()
-        settings = gated(tree, github)
+        ballast = Gate.BALLAST if step == "tag-push" else 0
+        settings = gated(tree, github, ballast=ballast)
         config = configure(repositories={name: settings}, registry=own_registry.address)
         gate = Gate(step, name, github, own_registry)
         return Scene(
@@ -84,20 +85,24 @@ def last_states(github):
     return {status["sha"]: status["state"] for status in github.statuses}
 
 
-def built_once(scene, poller, github):
-    """The one push is built, told and remembered: another start changes nothing."""
-    name, folder = scene.tree.name, scene.builds / scene.tree.name
-    poller.wait_for(lambda: results(scene.builds, name), 120)
+def succeeds(scene, poller, github):
+    """The one push is built, and GitHub told so; the build."""
+    poller.wait_for(lambda: results(scene.builds, scene.tree.name), 120)
     poller.wait_for(lambda: last_states(github) == {scene.tree.head: "success"})
     assert poller.stop() == 143
-    [build] = builds_in(folder)
+    [build] = builds_in(scene.builds / scene.tree.name)
     assert build.state() == "success", poller.output
+    return build
+
+
+def stays(scene, build, github):
+    """Another start changes nothing: no second build, no second push."""
     before = (build.path / "result.json").stat()
     again = scene.start()
     polls = len(github.requests)
     again.wait_for(lambda: len(github.requests) > polls + 5)
     assert again.stop() == 143
-    assert [b.id for b in builds_in(folder)] == [build.id]
+    assert [b.id for b in builds_in(build.path.parent)] == [build.id]
     assert (build.path / "result.json").stat() == before
     assert last_states(github) == {scene.tree.head: "success"}
 
@@ -126,7 +131,7 @@ def test_after_term_the_build_goes_on_at_the_next_start(
     nothing_left(builds, name, docker)
     assert build.state() == "interrupted"
     scene.gate.open()
-    built_once(scene, scene.start(), github)
+    succeeds(scene, scene.start(), github)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -139,7 +144,7 @@ def test_after_a_kill_the_build_goes_on_at_the_next_start(
     poller.kill()
     assert build.state() == "interrupted"
     scene.gate.open()
-    built_once(scene, scene.start(), github)
+    stays(scene, succeeds(scene, scene.start(), github), github)
     nothing_left(builds, name, docker)
 
 
@@ -160,7 +165,7 @@ def test_a_kill_between_staging_and_saving_the_state(
     assert build.commit not in (builds / name / "state.json").read_text()
     (builds / name / ".state.json.tmp").unlink()
     (builds / ".pause").unlink(missing_ok=True)
-    built_once(scene, scene.start(), github)
+    stays(scene, succeeds(scene, scene.start(), github), github)
     assert build.commit in (builds / name / "state.json").read_text()
 
 

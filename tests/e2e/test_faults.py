@@ -53,7 +53,9 @@ def scene(make_repo, github, configure, run_poller, builds, name, own_registry, 
 
     def scene(step, run="true", docker_host=None, **settings):
         tree = make_repo()
-        settings = {"retries": NO_RETRIES} | gated(tree, github, run) | settings
+        settings = (
+            {"retries": NO_RETRIES} | gated(tree, github, run, Gate.BALLAST) | settings
+        )
         config = configure(repositories={name: settings}, registry=own_registry.address)
         host = docker_host or os.environ.get("DOCKER_HOST")
         poller = run_poller(config, DOCKER_HOST=host)

@@ -71,17 +71,19 @@ def service(kind: str) -> Iterator[Service]:
         one.end()
 
 
-def gated(tree: Tree, hub: GitHub, run: str = "true") -> dict[str, Any]:
+def gated(
+    tree: Tree, hub: GitHub, run: str = "true", ballast: int = 0
+) -> dict[str, Any]:
     """Commits an application of busybox alone; returns its settings.
 
     Its install script, its Dockerfile and its test ask the stand-in at /gate/STEP, and
-    the Dockerfile runs what `run` says. Its layers take a registry a while.
+    the Dockerfile runs what `run` says. ballast: MB that nothing makes smaller.
     """
     hub.fault("/gate/", times=-1, status=200)
     busybox = shutil.which("busybox")
     assert busybox, "busybox is not installed"
     shutil.copy(busybox, tree.folder / "busybox")
-    (tree.folder / "ballast").write_bytes(os.urandom(12_000_000))
+    (tree.folder / "ballast").write_bytes(os.urandom(ballast * 10**6))
     install = f"./busybox wget -qO- {hub.url}/gate/npm-install"
     package = {"name": "app", "version": "1.0.0", "scripts": {"preinstall": install}}
     shell = json.dumps(["/bin/busybox", "sh", "-c", f"{run}; : {tree.name}"])
@@ -98,7 +100,12 @@ def gated(tree: Tree, hub: GitHub, run: str = "true") -> dict[str, Any]:
 
 
 class Gate:
-    """Holds up a step of a gated application: it neither fails nor ends."""
+    """Holds up a step of a gated application: it neither fails nor ends.
+
+    For tag-push the application needs BALLAST: its upload must last a moment.
+    """
+
+    BALLAST = 12
 
     def __init__(self, step: str, name: str, hub: GitHub, registry: Service) -> None:
         self._hub, self._registry = hub, registry
