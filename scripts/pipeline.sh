@@ -30,7 +30,7 @@ TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 
 [[ ${FROM-} ]] || : >"$build/console.log"
 exec {terminal}>&1
-exec > >(trap '' INT TERM && exec {LOCK_FD}>&- {terminal}>&- && exec tee -ap -- "$build/console.log") 2>&1
+exec > >(trap '' INT TERM && exec tee -ap -- "$build/console.log") 2>&1
 tee=$!
 trap 'exec >&"$terminal" 2>&1 && drained "$tee"' EXIT
 

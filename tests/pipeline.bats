@@ -36,7 +36,7 @@ on() {
 # launch [VAR=VALUE...]: the pipeline on $build, in a session of its own, with signals as a terminal gives them.
 launch() {
   [[ ! -x $build/python ]] || set -- "$@" "PYTHON=$build/python"
-  setsid env --default-signal=INT "$@" "$scripts/pipeline.sh" "$build" >"$build/stdout" 2>&1 3>&- &
+  setsid env --default-signal "$@" "$scripts/pipeline.sh" "$build" >"$build/stdout" 2>&1 3>&- &
   pid=$!
   echo "$pid" >"$build/pid"
 }
@@ -267,6 +267,7 @@ all_succeed() {
     on "$step"
     await 124
     ended 124 error "$step" "$step was ended at its time limit of 1.5 s (see \"timeouts\")"
+    [[ $(result '.steps[0].seconds < 15') == true ]]
     until_true nothing_left
     [[ ! -e $build/pushed ]]
   done
@@ -359,17 +360,21 @@ all_succeed() {
   printf '#!/bin/sh\nexit 1\n' >"$work/bin/unshare" && chmod +x "$work/bin/unshare"
   hang npm-install "sleep $number & setsid sleep $number & exit 1"
   SECONDS=0
-  launch "PATH=$work/bin:$PATH"
+  (set -o pipefail && PATH=$work/bin:$PATH "$scripts/pipeline.sh" "$build" 2>&1 | cat >"$build/stdout") 3>&- &
+  pid=$!
+  has_ended() { ! kill -0 "$pid" 2>/dev/null; }
+  until_true has_ended
   await 1
   ended 1 failure npm-install
-  [[ $SECONDS -lt 10 && $(pgrep -fc "^sleep $number") -eq 1 ]] # the one in a session of its own lives on
+  cmp "$build/stdout" <(tail -c +"$(($(stat -c %s "$prepared/console.log") + 1))" "$build/console.log")
+  [[ $SECONDS -lt 20 && $(pgrep -fc "^sleep $number") -eq 1 ]] # the one in a session of its own lives on
   kill "$(pgrep -f "^sleep $number")"
   until_true nothing_left
 }
 
 @test "when nobody reads the output any more, the log still gets it all" {
   on unit-test
-  "$scripts/pipeline.sh" "$build" 2>&1 | head -n 1 >"$work/out"
+  env --default-signal "$scripts/pipeline.sh" "$build" 2>&1 | head -n 1 >"$work/out"
   status=${PIPESTATUS[0]}
   ended 0 success null
   grep -q 'the test ran' "$build/console.log"
