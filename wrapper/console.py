@@ -10,9 +10,11 @@ CHUNK = 1 << 16  # bytes read at once, and the longest line held back
 
 _ESCAPE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~])?")
 _CONTROL = bytes(c for c in (*range(32), 127) if c not in b"\t\n")
-# Those, C1, and what changes the direction of text.
-_BIDI = 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)
-_UNSEEN = dict.fromkeys((*_CONTROL, *range(0x80, 0xA0), *_BIDI))
+# In UTF-8: C1, and what changes the direction of text; and how each of them begins.
+_HIDDEN = re.compile(
+    rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
+)
+_BEGIN = b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81"
 _lock = threading.Lock()
 
 
@@ -21,10 +23,14 @@ def clean(text: bytes) -> bytes:
     text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\x1b" in text:
         text = _ESCAPE.sub(b"", text)
+    text = text.translate(None, _CONTROL)
     if text.isascii():
-        return text.translate(None, _CONTROL)
-    # A byte that is no UTF-8 can be a control character too, to some terminals.
-    return text.decode(errors="replace").translate(_UNSEEN).encode()
+        return text
+    try:
+        text.decode()
+    except UnicodeDecodeError:  # such a byte is a control character to some terminals
+        text = text.decode(errors="replace").encode()
+    return _HIDDEN.sub(b"", text) if any(b in text for b in _BEGIN) else text
 
 
 def line(words: str) -> str:
