@@ -87,6 +87,7 @@ def test_a_lock_is_seen_from_another_process_and_dies_with_its_holder(tmp_path):
         f"with lock(Path({str(path)!r})): print(flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout
     holder.stdout.readline()
     assert held(path)
     with pytest.raises(Locked, match=str(holder.pid)), lock(path):

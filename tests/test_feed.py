@@ -4,7 +4,7 @@ import pytest
 
 from tests.test_events import pushed
 from wrapper import feed
-from wrapper.github import Page
+from wrapper.github import GitHub, Page
 from wrapper.trouble import Trouble
 
 
@@ -17,14 +17,14 @@ def events(*numbers):
     return [pushed() | {"id": str(n)} for n in numbers]
 
 
-class Pages:
+class Pages(GitHub):
     """GitHub's pages after the first, as lists of ids or troubles."""
 
     def __init__(self, *pages):
         self.pages = list(pages)
         self.asked = []
 
-    def page(self, url):
+    def page(self, url, etag=""):
         self.asked.append(int(url))
         found = self.pages[int(url)]
         if isinstance(found, Trouble):

@@ -131,7 +131,7 @@ NAMES = st.sampled_from("abcde")
     st.none() | NAMES,
     st.none() | NAMES,
 )
-def test_any_events_at_all_end_at_the_tip(events, handled, tip):
+def test_any_events_at_all_end_at_the_tip(events: list[Event], handled, tip):
     ordered = chain(events, handled)
     assert sorted(ordered) == sorted(events)
     count = shown(ordered, tip, handled)
@@ -143,28 +143,30 @@ def test_any_events_at_all_end_at_the_tip(events, handled, tip):
 
 @st.composite
 def histories(draw):
-    """A branch's commits (0, 1, ...), and looks at it: commits there, events shown.
+    """A branch's commits ("0", "1", ...), and looks at it: its tip, the events shown.
 
     Every event shows once, at any look after its push, in any order; or never.
     """
     looks = sorted(draw(st.lists(st.integers(1, 12), min_size=1, max_size=6)))
-    events = [[] for _ in looks]
+    shows: list[list[Event]] = [[] for _ in looks]
     for number in range(1, looks[-1] + 1):
         possible = [i for i, look in enumerate(looks) if look >= number]
-        shows = draw(st.none() | st.sampled_from(possible))
-        if shows is not None:
+        when = draw(st.none() | st.sampled_from(possible))
+        if when is not None:
+            name = f"{draw(st.integers(0, 10**6))}-{number}"
             at = draw(st.integers(0, 2))
-            event = push(draw(st.integers(0, 10**6)), number - 1, number, at)
-            events[shows].append(event._replace(id=f"{event.id}-{number}"))
+            shows[when].append(push(name, str(number - 1), str(number), at))
     return [
-        (tip, draw(st.permutations(told)))
-        for tip, told in zip(looks, events, strict=True)
+        (str(tip), draw(st.permutations(told)))
+        for tip, told in zip(looks, shows, strict=True)
     ]
 
 
 @given(histories())
 def test_no_head_is_handled_twice_and_none_that_git_showed_is_left_out(history):
-    handled, done, waiting = {REF: 0}, [], []
+    handled = {REF: "0"}
+    done: list[tuple[str, str | None]] = []
+    waiting: list[Event] = []
     for tip, told in history:
         moves, waiting = compare(handled, {REF: tip}, [*waiting, *told])
         for move in moves:
@@ -173,19 +175,20 @@ def test_no_head_is_handled_twice_and_none_that_git_showed_is_left_out(history):
             done.append(last)
         handled[REF] = tip
     built = [commit for commit, _ in done]
-    assert 0 not in built  # that was there before the first look
+    assert "0" not in built  # that was there before the first look
     assert len(built) == len(set(built))
     assert {tip for tip, _ in history} <= set(built)
 
 
 @given(histories())
 def test_with_a_feed_that_is_complete_every_push_is_handled_in_order(history):
-    done, handled = [], {REF: 0}
+    done: list[str] = []
+    handled = {REF: "0"}
     for tip, _ in history:
-        first = handled[REF]
-        told = [push(n, n - 1, n) for n in range(first + 1, tip + 1)]
+        new = range(int(handled[REF]) + 1, int(tip) + 1)
+        told = [push(n, str(n - 1), str(n)) for n in new]
         moves, late = compare(handled, {REF: tip}, reversed(told))
         done += [commit for m in moves for commit, _ in m.came]
         handled[REF] = tip
         assert not late
-    assert done == list(range(1, history[-1][0] + 1))
+    assert done == [str(n) for n in range(1, int(history[-1][0]) + 1)]

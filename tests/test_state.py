@@ -39,10 +39,10 @@ def test_ids_are_kept_past_githubs_window_and_not_for_ever(folder, monkeypatch):
     now = int(time.time())
     seen = {"old": now - 32 * 86400, "in": now - 30 * 86400, "new": now}
     State(folder, seen=seen).save()
-    assert load(folder).seen.keys() == {"in", "new"}
+    assert set(load(folder).seen or ()) == {"in", "new"}
     monkeypatch.setattr(state, "MOST", 1)
     State(folder, seen=seen).save()
-    assert load(folder).seen.keys() == {"new"}
+    assert set(load(folder).seen or ()) == {"new"}
 
 
 def test_what_was_staged_after_the_last_saving_counts(folder, make):  # noqa: F811
@@ -54,7 +54,7 @@ def test_what_was_staged_after_the_last_saving_counts(folder, make):  # noqa: F8
     make(5, source="manual", commit="e" * 40)
     known = load(folder)
     assert known.refs == {MAIN: "c" * 40, "refs/tags/v1": "d" * 40}
-    assert known.seen.keys() == {"8"}
+    assert set(known.seen or ()) == {"8"}
 
 
 @pytest.mark.parametrize(

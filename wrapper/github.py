@@ -96,9 +96,9 @@ class GitHub:
         closed = self._closed_until - time.monotonic()
         if closed > 0:
             raise Trouble("GitHub's rate limit is used up", wait=closed)
-        if urlsplit(url)[:2] != urlsplit(self.url)[:2]:
-            options["auth"] = lambda request: request  # the token is for this server
         try:
+            if urlsplit(url)[:2] != urlsplit(self.url)[:2]:  # the token is not for it
+                options["auth"] = lambda request: request
             response = self._session.request(method, url, timeout=TIMEOUT, **options)
         except (requests.RequestException, OSError, ValueError) as e:
             raise Trouble(f"cannot reach {self.url}: {reason(e)}") from None
