@@ -70,6 +70,8 @@ if [[ -f $half/.gitmodules ]]; then
 fi
 if git -C "$half" grep -q --recurse-submodules 'filter=lfs' -- ':(glob)**/.gitattributes'; then
   git lfs version >/dev/null 2>&1 || fail 75 "the repository keeps files in Git LFS, which this host lacks (install git-lfs)"
+  [[ -z $(find "$half" -name .git -prune -o -name .lfsconfig -type l -print -quit) ]] \
+    || fail 1 ".lfsconfig is a symbolic link, and may lead anywhere (make it a file of the repository)"
   lfs='git lfs install --local >/dev/null && git lfs pull'
   remote -C "$half" -c alias.files="!$lfs" files && remote -C "$half" submodule --quiet foreach --recursive "$lfs" \
     || fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
