@@ -5,6 +5,7 @@ scripts=${BASH_SOURCE[0]%/*}
 [[ $scripts == /* ]] || scripts=$PWD/$scripts
 build=""                                   # a variable of that name, in whose environment this may run, is not meant
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE # of whoever called us, say a git hook
+unset CDPATH                               # it may make cd go elsewhere, and print
 [[ ${0##*/} =~ ^(stage|clone|pipeline)\.sh$ ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
 
 # fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code.

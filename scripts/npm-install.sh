@@ -62,8 +62,9 @@ if [[ $image ]]; then
   bind() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
   trap remove_container EXIT
   remove_container # of a run that was killed
+  : >"$build/.container"
   # Later steps call git on the host, which heeds the configuration in .git: so that stays as it is.
-  run=(run_container --user "$(id -u):$(id -g)" --workdir "/src/$context"
+  run=("${DOCKER:-docker}" run --init --name "$container" --user "$(id -u):$(id -g)" --workdir "/src/$context"
   --mount "$(bind "$build/src" /src)" --mount "$(bind "$build/src/.git" /src/.git,readonly)" --mount "$(bind "$cache/npm" /npm)"
   --env HOME=/tmp --env npm_config_cache=/npm "${ci[@]/#/--env=}" --entrypoint "${command[0]}" "$image" "${command[@]:1}")
 else

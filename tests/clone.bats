@@ -289,6 +289,8 @@ submodule() {
   stage
   steps clone
   whole
+  mkdir -p "$work/elsewhere/latest"
+  export CDPATH=$work/elsewhere
   cd "$build" && "$scripts/clone.sh" . && cd .. && "$scripts/clone.sh" latest && "$scripts/clone.sh" "./latest/"
   whole
 }

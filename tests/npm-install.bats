@@ -303,7 +303,7 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   run ! grep -E "hidden|$work" "$src/seen"
   grep -xF "CI_COMMIT_SHA=$(git -C app rev-parse HEAD)" "$src/seen"
   grep -xF HOME=/tmp "$src/seen"
-  [[ ! $("${DOCKER:-docker}" ps -aq --filter "name=docker-build-server.o.n.${build##*/}") ]]
+  [[ ! -e $build/.container && ! $("${DOCKER:-docker}" ps -aq --filter "name=docker-build-server.o.n.${build##*/}") ]]
   "${DOCKER:-docker}" rmi -f "$image" >"$work/out"
 }
 
@@ -312,6 +312,15 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   project package.json "$(package '"scripts": {"preinstall": "echo too bad; exit 3"}')"
   fails 1 'npm install --no-package-lock --no-audit --no-fund failed' "$scripts/npm-install.sh" "$build"
   [[ $output == *'too bad'* && ! $("${DOCKER:-docker}" ps -aq --filter "name=docker-build-server.o.n.${build##*/}") ]]
+}
+
+@test "install.image: a finished node_modules is kept there too, by the client that is set" {
+  in_image "$BASE_IMAGE"
+  project package.json "$(package)" package-lock.json "$(lock)"
+  printf '#!/bin/sh\n[ "$1" != run ] || touch "%s/docker-ran"\nexec %s "$@"\n' "$work" "$(command -v "${DOCKER:-docker}")" >docker
+  chmod +x docker
+  DOCKER=$work/docker install
+  [[ -e docker-ran ]]
 }
 
 @test "install.image: one that cannot be had is exit 75, an engine that is down too" {
