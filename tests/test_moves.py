@@ -32,7 +32,7 @@ def test_a_push_is_a_move_with_its_event():
 
 
 def test_a_push_without_event_is_a_move_without():
-    moves, late = compare({REF: "a"}, {REF: "b"}, [])
+    moves, _ = compare({REF: "a"}, {REF: "b"}, [])
     assert moves == [Move(REF, "a", [("b", None)])]
 
 
@@ -49,7 +49,7 @@ def test_a_burst_is_ordered_by_its_commits_not_by_ids_or_times():
 
 
 def test_a_new_branch_is_credited_to_its_creation():
-    moves, late = compare({}, {REF: "a"}, [create(1)])
+    moves, _ = compare({}, {REF: "a"}, [create(1)])
     assert moves == [Move(REF, None, [("a", "1")])]
 
 
@@ -131,7 +131,7 @@ NAMES = st.sampled_from("abcde")
     st.none() | NAMES,
     st.none() | NAMES,
 )
-def test_any_events_at_all_end_at_the_tip(events: list[Event], handled, tip):
+def test_any_events_at_all_end_at_the_tip(events, handled, tip):
     ordered = chain(events, handled)
     assert sorted(ordered) == sorted(events)
     count = shown(ordered, tip, handled)

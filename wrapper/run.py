@@ -10,7 +10,7 @@ import sh
 from wrapper import SCRIPTS, console
 from wrapper.builds import Build
 
-_NOTHING = open(os.devnull, "rb")  # noqa: SIM115 (standard input of all of them)
+_NOTHING = os.open(os.devnull, os.O_RDONLY)  # standard input of all of them
 _OPTIONS: dict[str, Any] = {"_in": _NOTHING, "_tty_out": False, "_new_session": True}
 
 
