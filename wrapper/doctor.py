@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from wrapper import reach, schema
+from wrapper import console, reach, schema
 from wrapper.config import Config, ConfigError, load
 from wrapper.reach import FAIL, OK, WARN, Finding, docker, run
 from wrapper.registry import registry
@@ -30,7 +30,7 @@ def doctor(name: str) -> int:
     """Prints what it finds; exit code 1 if anything would stop a build."""
     failed = False
     for level, line in _findings(name):
-        print(f"{level:4}  {schema.mask(line)}", flush=True)
+        print(console.line(f"{level:4}  {schema.mask(line)}"), flush=True)
         failed = failed or level == FAIL
     return int(failed)
 
