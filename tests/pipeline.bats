@@ -380,6 +380,21 @@ all_succeed() {
   grep -q 'the test ran' "$build/console.log"
 }
 
+@test "however slowly the output is read, the log has the last line when it ends" {
+  on unit-test
+  rm "$build/result.json"
+  change '.settings.test.command = ["sh", "-c", "yes 0123456789abcde | head -c 100000"]' # more than a pipe takes
+  {
+    "$scripts/pipeline.sh" "$build" 2>&1
+    tail -n 1 "$build/console.log" >"$work/last"
+  } | {
+    until_true test -e "$build/result.json"
+    sleep 0.5
+    cat >"$work/out"
+  }
+  [[ $(<"$work/last") == "pipeline.sh: success" ]]
+}
+
 @test "50 MB of test output are in the log to the last byte" {
   on unit-test
   : >"$build/console.log"
