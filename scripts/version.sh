@@ -27,7 +27,7 @@ facts=$(mktemp -d)
 trap 'rm -rf -- "$facts"' EXIT
 
 # src ARGS...: git, in the checkout.
-src() { git -C "$build/src" --literal-pathspecs "$@"; }
+src() { git -C "$build/src" "$@"; }
 
 # gather: what git says, in the files that wrapper/facts.py describes. Called in a condition: hence every &&.
 gather() {
