@@ -23,7 +23,7 @@ need src
 read_build '.commit, (.settings | .context, .version.from)' commit context from
 package=./$context/package.json
 
-facts=$(mktemp -d)
+facts=$(mktemp -d) || fail 75 "cannot write to ${TMPDIR:-/tmp} (is the disk full?)"
 trap 'rm -rf -- "$facts"' EXIT
 
 # src ARGS...: git, in the checkout.
