@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.parts import results
+from tests.support.parts import Poller, results
 
 REPOSITORIES, PUSHES = 10, 200
 UNDISTURBED = 20, 80  # pushes without a kill: the first, and the last ones
 SEED = int(os.environ.get("SOAK_SEED") or random.randrange(10**6))
 
 
-def memory(poller) -> int:
+def memory(poller: Poller) -> int:
     """KiB that the poller has in use."""
     status = Path(f"/proc/{poller.process.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
