@@ -41,14 +41,17 @@ push() {
 }
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
-rm -f -- "$build/.confirmed" "$build/pushed"
-if fetch "${tags[0]}"; then
-  there=$(docker image inspect --format '{{.Id}}' "$name:${tags[0]}")
+rm -f -- "$build/pushed"
+: >"$build/.confirmed"
+full=${tags[0]-}
+# Without a {version} in `publish` nothing is pushed that has to stay as it is.
+if [[ $full == *"${version//+/-}"* ]] && fetch "$full"; then
+  there=$(docker image inspect --format '{{.Id}}' "$name:$full")
   if [[ ${there#sha256:} != "${image#sha256:}" ]]; then
-    [[ $(label "${tags[0]}" revision) == "$commit" ]] \
-      || fail 1 "$name:${tags[0]} is there already, from another commit, and a version is never overwritten (tag a new one)"
+    [[ $(label "$full" revision) == "$commit" ]] \
+      || fail 1 "$name:$full is there already, from another commit, and a version is never overwritten (tag a new one)"
     # A build cut off while it pushed, say, and built again: other tags must not point to another image.
-    echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit; that image is left, and gets the other tags"
+    echo "tag-push.sh: $name:$full is there already, from the same commit; that image is left, and gets the other tags"
     image=$there
   fi
 fi

@@ -248,3 +248,21 @@ release() {
   [[ $status -eq 1 && ${lines[-1]} == *"from another commit, and a version is never overwritten"* ]]
   [[ $(served 1.0.0) == "$first" && $(served latest) == "$first" && $(label latest revision) != "$(jq -r .commit "$build/build.json")" ]]
 }
+
+@test "without a version among the tags nothing has to stay as it is; without tags nothing is pushed" {
+  sample app
+  configure app '{"publish": ["edge-{sha}"]}'
+  stage
+  steps clone npm-install version build unit-test tag-push
+  echo moving >"$build/tags"
+  steps tag-push
+  MESSAGE='fix: another' commit app test.js 'console.log("another")'
+  stage
+  steps clone npm-install version build unit-test
+  echo moving >"$build/tags"
+  steps tag-push
+  [[ $(<"$build/pushed") == *":moving@sha256:"* ]]
+  : >"$build/tags"
+  steps tag-push
+  [[ -e $build/pushed && ! -s $build/pushed ]]
+}
