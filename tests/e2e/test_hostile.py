@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.parts import GIT, ROOT, results
@@ -148,6 +148,9 @@ def word(text, canary):
     TEXT | TEXT.map("refs/heads/x".__add__),
     st.sampled_from(["1" * 40, "f" * 64, "", "refs/heads/main"]) | TEXT,
 )
+@example("o/n", "a\n\x1b[2Jb", "")
+@example("o/n", "refs/heads/x$(touch${IFS}{c})\x9b\u202e", "1" * 40)
+@example("o/../..", "refs/heads/main", "1" * 40)
 def test_stage_refuses_or_keeps_to_its_place(tmp_path, canary, repository, ref, commit):
     work = tmp_path / "fuzz"
     shutil.rmtree(work, ignore_errors=True)
