@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 
 from wrapper import health
@@ -49,12 +50,13 @@ class Poller:
         self._statuses = Statuses(self._github)
         self._repositories: dict[str, Repository] = {}
         self._visiting: set[str] = set()
-        self._unvisited: set[str] = set()
+        self._due: list[tuple[float, str]] = []  # a heap: when to visit which
         self._look_due = 0.0  # monotonic, as are all of these
         self._health_due = math.inf
         self._interval = 60.0  # seconds between two polls, with what the quota allows
         self._token = ""
         self._stopped_by = 0  # the signal
+        self._once = False
 
     def main(self, once: bool = False) -> int:
         """Polls for ever; or once, and until everything is built. The exit code.
@@ -66,7 +68,8 @@ class Poller:
         builds.mkdir(parents=True, exist_ok=True)
         try:
             with lock(builds / ".lock"):
-                return self._run(builds, once)
+                self._once = once
+                return self._run(builds)
         except Locked as e:
             say(ME, f"process {e} polls for {builds} already")
             return 69
@@ -78,16 +81,15 @@ class Poller:
         """TERM or INT, for the poller and all that it runs. For signal handlers."""
         self._calls.put(lambda: self._stop(number))
 
-    def _run(self, builds: Path, once: bool) -> int:
+    def _run(self, builds: Path) -> int:
         self._runner = Runner(builds, self._statuses, self._on_end, self._pipeline)
         self._configure(self._config)
-        self._unvisited = set(self._repositories)
         for _ in range(POLLS):
             threading.Thread(target=self._visit, daemon=True).start()
         wake = watch_file(builds / ".wake", lambda: self._calls.put(self._look))
         say(ME, f"{len(self._repositories)} repositories, builds in {builds}")
-        while not self._finished(once):
-            self._tick(once)
+        while not self._finished():
+            self._tick()
         wake.stop()
         for _ in range(POLLS):
             self._todo.put(None)
@@ -96,29 +98,24 @@ class Poller:
         health.write(builds, self._repositories.values())
         if self._stopped_by:
             return 128 + self._stopped_by
-        return int(once and any(r.trouble() for r in self._repositories.values()))
+        return int(any(r.trouble() for r in self._repositories.values()))
 
-    def _finished(self, once: bool) -> bool:
-        if not self._runner.idle() or not (once or self._stopped_by):
+    def _finished(self) -> bool:
+        if not self._runner.idle() or not (self._once or self._stopped_by):
             return False
-        round_is_over = not self._unvisited and not self._visiting
+        round_is_over = not self._due and not self._visiting
         looked = self._look_due > time.monotonic()
         return bool(self._stopped_by) or (round_is_over and looked)
 
-    def _tick(self, once: bool) -> None:
+    def _tick(self) -> None:
         """Starts what is due, and waits for what comes next."""
-        next_due = time.monotonic() + LOOK
         if not self._stopped_by:
             self._pace()
-            for repository in self._repositories.values():
-                name = repository.name
-                if name in self._visiting or (once and name not in self._unvisited):
-                    continue
-                if repository.due() <= time.monotonic():
-                    self._visiting.add(name)
+            while self._due and self._due[0][0] <= time.monotonic():
+                repository = self._repositories.get(heappop(self._due)[1])
+                if repository and repository.name not in self._visiting:
+                    self._visiting.add(repository.name)
                     self._todo.put(repository)
-                else:
-                    next_due = min(next_due, repository.due())
         if self._look_due <= time.monotonic():
             self._runner.look(0 if self._stopped_by else self._config.concurrency)
             pause = RESTLESS if self._runner.restless else LOOK
@@ -126,10 +123,11 @@ class Poller:
         if self._health_due <= time.monotonic():
             health.write(self._config.builds, self._repositories.values())
             self._health_due = math.inf
-        due = min(next_due, self._look_due, self._health_due)
+        visit_due = self._due[0][0] if self._due and not self._stopped_by else math.inf
+        due = min(visit_due, self._look_due, self._health_due)
         try:
             # With nothing left to do there is nothing to wait for either.
-            wait = 0 if self._finished(once) else max(0.0, due - time.monotonic())
+            wait = 0 if self._finished() else max(0.0, due - time.monotonic())
             self._calls.get(timeout=wait)()
             while True:
                 self._calls.get_nowait()()
@@ -145,8 +143,15 @@ class Poller:
         self._interval = max(self._config.poll_interval, spacing)
         if self._token != (token := self._github.token.value()):
             self._token = token
-            for repository in self._repositories.values():
-                repository.hurry()
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Something may have changed for the better: troubles are tried again now."""
+        for repository in self._repositories.values():
+            repository.hurry()
+        idle = self._repositories.keys() - self._visiting
+        self._due = [(self._repositories[name].due(), name) for name in idle]
+        heapify(self._due)
 
     def _configure(self, config: Config) -> None:
         """Puts a configuration into force, for what is staged from now on."""
@@ -160,8 +165,8 @@ class Poller:
         for name, settings in config.repositories.items():
             known = before.get(name) or Repository(name, settings, builds, self._github)
             known.settings = settings
-            known.hurry()
             self._repositories[name] = known
+        self._hurry()
 
     def _complain(self, reason: str) -> None:
         for line in reason.splitlines():
@@ -182,7 +187,8 @@ class Poller:
 
     def _visited(self, repository: Repository, staged: bool) -> None:
         self._visiting.discard(repository.name)
-        self._unvisited.discard(repository.name)
+        if not self._once:
+            heappush(self._due, (repository.due(), repository.name))
         if staged:
             self._look()
         gap = min(5.0, self._interval)
