@@ -1,0 +1,138 @@
+"""What polling costs: 500 repositories in one poller, GitHub 50 ms away.
+
+Prints polls per second and the CPU time of 1,000 conditional polls with all of them
+asked as fast as it goes, and memory and CPU time where they are asked once a minute.
+
+    python -m tests.bench.poll
+"""
+
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+from tests.support.parts import GIT
+
+REPOSITORIES, LATENCY, SECONDS = 500, 0.05, 15.0
+EVENT = {
+    "id": "1",
+    "type": "WatchEvent",
+    "payload": {"action": "started"},
+    "created_at": "2026-11-01T00:00:00Z",
+}
+BODY = json.dumps([EVENT] * 30).encode()
+HEADERS = b'ETag: W/"x"\r\nX-Poll-Interval: 0\r\nContent-Type: application/json\r\n'
+
+
+def serve(port: Connection, polls: "Synchronized[int]") -> None:
+    """GitHub with nothing new: counts the conditional polls it answers."""
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(LATENCY)
+                known = b"if-none-match" in head.lower()
+                polls.value += known
+                status = b"304 Not Modified" if known else b"200 OK"
+                body = b"" if known else BODY
+                writer.write(b"HTTP/1.1 %s\r\n%s" % (status, HEADERS))
+                writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+                await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU time of a process and of what it has started and waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> float:
+    """MiB in use."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+@contextlib.contextmanager
+def poller(folder: Path, api: str, interval: float) -> Iterator[int]:
+    """A poller of all repositories, each on one git repository; gives its pid."""
+    config = folder / "config.json"
+    url = (folder / "origin.git").as_uri()
+    about = {
+        "registry": "127.0.0.1:1",
+        "poll": {"interval": interval, "sweep": 86400},
+        "repositories": {f"o/r{n}": {"url": url} for n in range(REPOSITORIES)},
+    }
+    config.write_text(json.dumps(about))
+    command = [sys.executable, "-m", "wrapper", "poll", "--config", str(config)]
+    environment = os.environ | {"GITHUB_API_URL": api, "GITHUB_TOKEN": "any"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        health = folder / "builds/.health.json"
+        health.unlink(missing_ok=True)
+        while not health.exists() or '"compared": 0' in health.read_text():
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.5)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    polls = multiprocessing.Value("q", lock=False)
+    server = multiprocessing.Process(target=serve, args=(theirs, polls), daemon=True)
+    server.start()
+    api = f"http://127.0.0.1:{ours.recv()}"
+    with tempfile.TemporaryDirectory(prefix="bench.") as name:
+        folder = Path(name)
+        subprocess.run(
+            ["git", "init", "-q", "--bare", folder / "origin.git"], check=True
+        )
+        git = ["git", "-C", str(folder / "origin.git")]
+        tree = ["hash-object", "-t", "tree", "-w", "/dev/null"]
+        empty = subprocess.check_output([*git, *tree], text=True).strip()
+        commit = subprocess.check_output(
+            [*git, "commit-tree", "-m", "x", empty], env=os.environ | GIT, text=True
+        )
+        subprocess.run([*git, "update-ref", "refs/heads/main", commit.strip()])
+
+        with poller(folder, api, 0.01) as pid:
+            used, count = cpu(pid), polls.value
+            time.sleep(SECONDS)
+            used, count = cpu(pid) - used, polls.value - count
+        rate = count / SECONDS
+        print(f"{rate:.0f} polls a second, a round of {REPOSITORIES} in", end=" ")
+        print(f"{REPOSITORIES / rate:.1f} s, {used / count * 1000:.2f} CPU s for 1,000")
+
+        with poller(folder, api, 60) as pid:
+            time.sleep(SECONDS)
+            used = cpu(pid)
+            time.sleep(60)
+            print(f"asked once a minute: {memory(pid):.0f} MiB,", end=" ")
+            print(f"{cpu(pid) - used:.2f} CPU s a minute")
+    server.terminate()
+
+
+if __name__ == "__main__":
+    main()
