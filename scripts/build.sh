@@ -18,12 +18,13 @@ options=("${rest[@]}")
 target=${TARGET:-$target}
 rm -f -- "$build/image${TARGET:+.$TARGET}" "$build/.iid" # of an earlier run: this one may fail
 
-need src labels
+need src
 inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
 [[ -f $build/src/$dockerfile ]] || dockerfile=$context/$dockerfile
 [[ -f $build/src/$dockerfile ]] || fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
 [[ -d $build/src/$context ]] || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 
+need labels # not before: the pipeline asks early whether there is a Dockerfile
 mapfile -t labels <"$build/labels"
 options+=("${labels[@]/#/--label=}")
 [[ ! $target ]] || options+=(--target "$target")
