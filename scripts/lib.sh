@@ -3,10 +3,11 @@
 
 scripts=${BASH_SOURCE[0]%/*}
 [[ $scripts == /* ]] || scripts=$PWD/$scripts
-build=""                                   # a variable of that name, in whose environment this may run, is not meant
-unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE # of whoever called us, say a git hook
-unset CDPATH                               # it may make cd go elsewhere, and print
-[[ ${0##*/} =~ ^(stage|clone|pipeline)\.sh$ ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
+# Of whoever called us, say a git hook, nothing is to count: not a $build, not where its git works, nor a CDPATH,
+# which makes cd go elsewhere, and print. The token is for git's network calls alone.
+build=""
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
+[[ ${0##*/} =~ ^(stage|clone|pipeline)\.sh$ ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE
 
 # fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code.
 fail() {
@@ -32,6 +33,7 @@ open_build() {
   [[ -f $1/build.json ]] || fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
   build=$(cd -P -- "$1" && pwd)
   local root=${build%/*/*/*}
+  # shellcheck disable=SC2034 # the caller's
   cache=$root/.cache
   container=docker-build-server.${build#"$root/"}
   container=${container//\//.}
@@ -133,11 +135,11 @@ remove_container() {
 # inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
 inside() {
   local path real
-  local -a there=()
-  for path; do [[ ! -e $build/src/$path && ! -L $build/src/$path ]] || there+=("$path"); done
-  [[ ${#there[@]} -gt 0 ]] || return 0
-  for path in "${there[@]}"; do
+  local -a paths=()
+  for path; do [[ ! -e $build/src/$path && ! -L $build/src/$path ]] || paths+=("$path"); done
+  [[ ${#paths[@]} -gt 0 ]] || return 0
+  for path in "${paths[@]}"; do
     IFS= read -r -d '' real
     [[ $real/ == "$build/src/"* ]] || fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
-  done < <(realpath -mz -- "${there[@]/#/$build/src/}")
+  done < <(realpath -mz -- "${paths[@]/#/$build/src/}")
 }

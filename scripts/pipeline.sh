@@ -77,13 +77,13 @@ await() {
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
-  local attempt kind=error began ended seconds=${limit[$1]} retries=${retries[$1]}
+  local attempt kind=error began ended seconds=${limit[$1]} more=${retries[$1]}
   began=${EPOCHREALTIME:-$(date +%s.%6N)}
   for ((attempt = 1; ; attempt++)); do
     [[ ! -e $build/.message ]] || rm -f -- "$build/.message"
     await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
-    [[ $code -eq 75 && $attempt -le $retries ]] || break
-    echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((retries + 1)))"
+    [[ $code -eq 75 && $attempt -le $more ]] || break
+    echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((more + 1)))"
     await sleep "$((2 ** attempt))"
   done
   if [[ $code -eq 124 ]]; then

@@ -7,7 +7,7 @@ setup() {
   entry=$work/store/key
   kept=("$scripts/kept-modules.sh" "$entry")
   mkdir "$work/project"
-  cd "$work/project"
+  cd "$work/project" || return
   install=(bash -c 'mkdir -p node_modules/a && echo one >node_modules/a/index.js && ln -s ../a node_modules/link && echo ran >>log')
 }
 
@@ -96,17 +96,17 @@ kept_or_not() {
 
 @test "the second build takes node_modules from the store; everything that decides it makes a new install" {
   npm_project
-  [[ $(kept_or_not) == installed && $(kept_or_not) == kept ]]
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
 
   (cd "$work/app" && npm install --silent --no-audit --no-fund is-number@6.0.0 && rm -r node_modules)
   commit app
-  [[ $(kept_or_not) == installed && $(kept_or_not) == kept ]]
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
   stage
   steps clone npm-install
   [[ $(jq -r .version "$build/src/node_modules/is-number/package.json") == 6.0.0 ]]
 
   commit app .npmrc 'fund=false'
-  [[ $(kept_or_not) == installed && $(kept_or_not) == kept ]]
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
 
   # Another node, and another npm: the real ones, that say they are newer.
   mkdir -p "$work/npm/bin" "$work/bin"
@@ -114,12 +114,12 @@ kept_or_not() {
   printf '#!/bin/bash\n[[ $* == --version ]] && echo v99.0.0 && exit\nexec %q "$@"\n' "$(command -v node)" >"$work/bin/node"
   chmod +x "$work/bin/node"
   PATH=$work/bin:$PATH
-  [[ $(kept_or_not) == installed && $(kept_or_not) == kept ]]
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
   printf '#!/bin/bash\nexec %q "$@"\n' "$(command -v npm)" >"$work/npm/bin/npm"
   chmod +x "$work/npm/bin/npm"
   echo '{"version": "99.0.0"}' >"$work/npm/package.json"
   PATH=$work/npm/bin:$PATH
-  [[ $(kept_or_not) == installed && $(kept_or_not) == kept ]]
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
 }
 
 @test "nothing is kept where the project's own scripts run, where it links to its own folders, or without a lock file" {
@@ -127,13 +127,13 @@ kept_or_not() {
   for change in '.scripts.postinstall = "node -p 1"' '.scripts.prepare = "node -p 1"' '.workspaces = []'; do
     jq "$change" "$work/app/package.json" >"$work/changed"
     commit app package.json "$(<"$work/changed")"
-    [[ $(kept_or_not) == installed && $(kept_or_not) == installed ]]
+    [[ "$(kept_or_not) $(kept_or_not)" == "installed installed" ]]
     jq 'del(.scripts.postinstall, .scripts.prepare, .workspaces)' "$work/app/package.json" >"$work/changed"
     commit app package.json "$(<"$work/changed")"
   done
   git -C "$work/app" rm -q package-lock.json
   commit app
-  [[ $(kept_or_not) == installed && $(kept_or_not) == installed ]]
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed installed" ]]
 }
 
 # files IMAGE: names, kinds, modes and contents of all files in it.
