@@ -46,13 +46,13 @@ rm -f -- "$build/pushed"
 full=${tags[0]-}
 # Without a {version} in `publish` nothing is pushed that has to stay as it is.
 if [[ $full == *"${version//+/-}"* ]] && fetch "$full"; then
-  there=$(docker image inspect --format '{{.Id}}' "$name:$full")
-  if [[ ${there#sha256:} != "${image#sha256:}" ]]; then
+  theirs=$(docker image inspect --format '{{.Id}}' "$name:$full")
+  if [[ ${theirs#sha256:} != "${image#sha256:}" ]]; then
     [[ $(label "$full" revision) == "$commit" ]] \
       || fail 1 "$name:$full is there already, from another commit, and a version is never overwritten (tag a new one)"
     # A build cut off while it pushed, say, and built again: other tags must not point to another image.
     echo "tag-push.sh: $name:$full is there already, from the same commit; that image is left, and gets the other tags"
-    image=$there
+    image=$theirs
   fi
 fi
 for tag in "${tags[@]}"; do
