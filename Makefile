@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 BUILDS ?= builds
-BUILD ?= $(if $(REPO),$(BUILDS)/$(REPO)/latest)
+BUILD := $(or $(BUILD),$(if $(REPO),$(BUILDS)/$(REPO)/latest))
 export BUILD
 server := .venv/bin/docker-build-server
 
