@@ -91,6 +91,19 @@ def test_a_status_that_is_not_taken_is_trouble(client, github):
         client.set_status("o/n", SHA, "success", "", "ci/x")
 
 
+def test_what_troubles_all_is_said_once_and_when_it_is_over(client, github, capfd):
+    github.fault("/events", times=3, status=401)
+    github.fault("/events", reset=True)
+    for _ in range(4):
+        with pytest.raises(Trouble):
+            client.page(client.feed("o/n"))
+    client.page(client.feed("o/n"))
+    client.page(client.feed("o/n"))
+    said = [line[9:] for line in capfd.readouterr().out.splitlines()]
+    assert len(said) == 3 and said[2] == "poller: GitHub answers again"
+    assert "refuses the token" in said[0] and "cannot reach" in said[1]
+
+
 def test_a_used_up_quota_closes_the_whole_api(client, github):
     github.fault("/events", status=429, headers={"Retry-After": "1"})
     with pytest.raises(Trouble) as first:
@@ -184,7 +197,7 @@ def test_rate_limits_are_waited_out(response, wait):
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
 def test_what_only_a_person_can_mend(status):
     found = judged(answer(status, b'{"message": "So\\nit is"}'))
-    assert found.slow and not found.everywhere
+    assert found.slow and found.everywhere == (status in (400, 401, 410))
     assert str(found).endswith(f": {status}, So it is")
 
 

@@ -66,3 +66,10 @@ def test_the_same_trouble_is_said_once(pace, said):
     assert said[3:] == ["answers again"]
     pace.failed("one", 10)
     assert len(said) == 5
+
+
+def test_what_others_say_is_not_said_here(pace, said):
+    pace.failed("one", 10, quiet=True)
+    assert pace.trouble == "one"
+    pace.succeeded(1)
+    assert said == [] and pace.trouble == ""

@@ -96,7 +96,8 @@ def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
     newest = {b.ref: b for b in waiting if b.ref.startswith("refs/heads/")}
     for build in waiting:
         by = newest.get(build.ref, build)
-        if by is not build and build.info["settings"].get("superseded") == "skip":
+        wanted = build.info.get("settings", {}).get("superseded") == "build"
+        if by is not build and not wanted:
             yield build, by
 
 

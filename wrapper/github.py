@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from wrapper.console import say
 from wrapper.token import Token
 from wrapper.trouble import Trouble, judge, reason, shorten, until_reset
 
@@ -41,6 +42,7 @@ class GitHub:
         for scheme in "https://", "http://":
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
         self._closed_until = 0.0  # monotonic
+        self._said = ""  # what troubles all repositories now
         self._quota = (0, 0, 0.0)  # limit, remaining, when it is full again (monotonic)
 
     def feed(self, repository: str) -> str:
@@ -95,19 +97,31 @@ class GitHub:
     def _ask(self, method: str, url: str, **options: Any) -> requests.Response:
         closed = self._closed_until - time.monotonic()
         if closed > 0:
-            raise Trouble("GitHub's rate limit is used up", wait=closed)
+            words = "GitHub's rate limit is used up"
+            raise Trouble(words, wait=closed, everywhere=True)
         try:
             if urlsplit(url)[:2] != urlsplit(self.url)[:2]:  # the token is not for it
                 options["auth"] = lambda request: request
             response = self._session.request(method, url, timeout=TIMEOUT, **options)
         except (requests.RequestException, OSError, ValueError) as e:
-            raise Trouble(f"cannot reach {self.url}: {reason(e)}") from None
+            words = f"cannot reach {self.url}: {reason(e)}"
+            raise self._told(Trouble(words, everywhere=True)) from None
         self._note_quota(response.headers)
         if trouble := judge(response):
             if trouble.everywhere:
                 self._closed_until = time.monotonic() + trouble.wait
-            raise trouble
+            raise self._told(trouble)
+        if self._said:
+            self._said = ""
+            say("poller", "GitHub answers again")
         return response
+
+    def _told(self, trouble: Trouble) -> Trouble:
+        """What concerns all repositories is said once, not by each of them."""
+        if trouble.everywhere and str(trouble) != self._said:
+            self._said = str(trouble)
+            say("poller", self._said)
+        return trouble
 
     def _note_quota(self, headers: Any) -> None:
         try:

@@ -18,27 +18,35 @@ class Pace:
         self.trouble = ""
         self.answered = 0.0  # epoch seconds of the last success
         self._say = say
+        self._said = ""
         self._failures = 0
 
     def succeeded(self, wait: float) -> None:
         """Due again in wait seconds."""
-        if self.trouble:
+        if self._said:
             self._say("answers again")
-        self.trouble, self._failures = "", 0
+        self.trouble = self._said = ""
+        self._failures = 0
         self.answered = time.time()
         self.due = time.monotonic() + wait
 
     def failed(
-        self, words: str, interval: float, wait: float = 0, slow: bool = False
+        self,
+        words: str,
+        interval: float,
+        wait: float = 0,
+        slow: bool = False,
+        quiet: bool = False,
     ) -> None:
         """Due again after some intervals, and at least wait seconds.
 
-        slow: only a person can help, so it is asked again seldom.
+        slow: only a person can help, so it is asked again seldom. quiet: others say it.
         """
         steps = LONGEST if slow else min(2**self._failures, LONGEST)
         self._failures = min(self._failures + 1, LONGEST)
         later = max(interval * steps * random.uniform(0.8, 1.2), wait)
         self.due = time.monotonic() + later
-        if words != self.trouble:
+        if not quiet and words != self._said:
             self._say(f"{words}; asked again in {max(later, 1):.0f} s")
+            self._said = words
         self.trouble = words

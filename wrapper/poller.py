@@ -26,6 +26,7 @@ from wrapper.watch import ConfigWatch, changes
 ME = "poller"
 POLLS = 16  # side by side
 LOOK = 60.0  # seconds between two looks at the queue, where nobody calls for one
+PATIENCE = 3.0  # seconds for visits that have begun, when it is told to stop
 RESTLESS = 1.0  # where something is waited for that nobody tells of
 
 
@@ -56,6 +57,7 @@ class Poller:
         self._interval = 60.0  # seconds between two polls, with what the quota allows
         self._token = ""
         self._stopped_by = 0  # the signal
+        self._patience = math.inf  # till when the end waits for visits
         self._once = False
 
     def main(self, once: bool = False) -> int:
@@ -103,9 +105,10 @@ class Poller:
     def _finished(self) -> bool:
         if not self._runner.idle() or not (self._once or self._stopped_by):
             return False
-        round_is_over = not self._due and not self._visiting
+        if self._stopped_by:
+            return not self._visiting or self._patience < time.monotonic()
         looked = self._look_due > time.monotonic()
-        return bool(self._stopped_by) or (round_is_over and looked)
+        return looked and not self._due and not self._visiting
 
     def _tick(self) -> None:
         """Starts what is due, and waits for what comes next."""
@@ -117,14 +120,15 @@ class Poller:
                     self._visiting.add(repository.name)
                     self._todo.put(repository)
         if self._look_due <= time.monotonic():
-            self._runner.look(0 if self._stopped_by else self._config.concurrency)
-            pause = RESTLESS if self._runner.restless else LOOK
-            self._look_due = time.monotonic() + pause
+            self._look_due = time.monotonic() + self._look_at_queue()
         if self._health_due <= time.monotonic():
             health.write(self._config.builds, self._repositories.values())
             self._health_due = math.inf
-        visit_due = self._due[0][0] if self._due and not self._stopped_by else math.inf
-        due = min(visit_due, self._look_due, self._health_due)
+        due = min(self._look_due, self._health_due)
+        if self._stopped_by:
+            due = min(due, time.monotonic() + RESTLESS)
+        elif self._due:
+            due = min(due, self._due[0][0])
         try:
             # With nothing left to do there is nothing to wait for either.
             wait = 0 if self._finished() else max(0.0, due - time.monotonic())
@@ -134,12 +138,22 @@ class Poller:
         except queue.Empty:
             pass
 
+    def _look_at_queue(self) -> float:
+        """Starts builds; seconds to the next look."""
+        try:
+            self._runner.look(0 if self._stopped_by else self._config.concurrency)
+        except Exception as e:  # a folder that cannot be read, say
+            say(ME, _internal(e))
+            return LOOK
+        return RESTLESS if self._runner.restless else LOOK
+
     def _pace(self) -> None:
         """Slows down where the quota is short; asks again at once with a new token."""
         spacing = self._github.spacing(len(self._repositories))
         slow = spacing > self._config.poll_interval
         if slow and self._interval <= self._config.poll_interval:
-            say(ME, f"the rate limit leaves a poll every {spacing:.0f} s, for each")
+            words = "the rate limit leaves each repository a poll every"
+            say(ME, f"{words} {spacing:.0f} s")
         self._interval = max(self._config.poll_interval, spacing)
         if self._token != (token := self._github.token.value()):
             self._token = token
@@ -180,15 +194,14 @@ class Poller:
             try:
                 staged = repository.visit(self._interval, self._config.poll_sweep)
             except Exception as e:  # never the end of the poller
-                place = traceback.extract_tb(e.__traceback__)[-1]
-                words = f"internal error: {e!r} ({place.name}, line {place.lineno})"
-                repository.failed(words, self._interval)
+                repository.failed(_internal(e), self._interval)
             self._calls.put(partial(self._visited, repository, staged))
 
     def _visited(self, repository: Repository, staged: bool) -> None:
         self._visiting.discard(repository.name)
-        if not self._once:
-            heappush(self._due, (repository.due(), repository.name))
+        current = self._repositories.get(repository.name)
+        if current and not self._once:
+            heappush(self._due, (current.due(), current.name))
         if staged:
             self._look()
         gap = min(5.0, self._interval)
@@ -206,4 +219,10 @@ class Poller:
 
     def _stop(self, number: int) -> None:
         self._stopped_by = number
+        self._patience = time.monotonic() + PATIENCE
         self._runner.signal(number)
+
+
+def _internal(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error: {error!r} ({place.name}, line {place.lineno})"

@@ -183,6 +183,8 @@ class Repository:
 
     def _say_once(self, words: str) -> None:
         if words not in self._said:
+            if len(self._said) > 999:  # a feed full of nonsense
+                self._said.clear()
             self._said.add(words)
             say(self.name, words)
 
@@ -190,7 +192,7 @@ class Repository:
         try:
             return work()
         except Trouble as e:
-            pace.failed(str(e), interval, e.wait, e.slow)
+            pace.failed(str(e), interval, e.wait, e.slow, quiet=e.everywhere)
         except Failed as e:
             pace.failed(str(e), interval)
         except OSError as e:

@@ -120,7 +120,7 @@ class Runner:
     def _prune(self) -> None:
         try:
             call("prune.sh", str(self._builds), limit=3600)
-        except Failed as e:
+        except (Failed, OSError) as e:
             say("prune", str(e))
         finally:
             self._pruning.release()

@@ -1,7 +1,7 @@
 """Commit statuses: what GitHub is to be told of a build, and was told.
 
-A build's file `status` holds two words, what GitHub was told last (- for nothing) and
-what it is to be told. So a status is closed after a crash too.
+A build's file `status` holds two words, what GitHub was told last (or -, or refused)
+and what it is to be told. So a status is closed after a crash too.
 """
 
 import threading
@@ -19,6 +19,7 @@ CONTEXT = "ci/docker-build-server"
 RETRY = 5.0  # seconds, twice as long each time
 SELDOM = 900.0  # at most
 GIVE_UP = 86400.0  # seconds
+REFUSED = "refused"
 _STATES = {"success": "success", "skipped": "success", "failure": "failure"}
 
 
@@ -63,7 +64,7 @@ class Statuses:
             state = _STATES.get(result.get("status", ""), "error")
         with self._changed:
             told, wanted = _read(build)
-            if told == wanted == state:
+            if wanted == state and told in (state, REFUSED):
                 return result is not None
             if wanted != state and result is not None:
                 ended = result.get("status") == "superseded"
@@ -100,7 +101,12 @@ class Statuses:
                 if owed is None or (left and left > 0):
                     self._changed.wait(left)
                     continue
-            self._tell(owed)
+            try:
+                self._tell(owed)
+            except Exception as e:  # a build.json that was meddled with, say
+                say(owed.build.repository, f"commit status: internal error: {e!r}")
+                with self._changed:
+                    self._owed.pop(owed.build.id, None)
 
     def _tell(self, owed: _Owed) -> None:
         build, settings = owed.build, owed.build.info["settings"]
@@ -110,19 +116,19 @@ class Statuses:
                 self._post(build, wanted, settings["repository"])
             told, self._trouble = wanted, ""
         except Trouble as e:
-            if str(e) != self._trouble:
+            if str(e) != self._trouble and not e.everywhere:
                 say(build.repository, f"commit status: {e}")
             self._trouble = str(e)
             owed.tries += 1
             now = time.monotonic()
             wait = SELDOM if e.slow else min(RETRY * 2**owed.tries, SELDOM)
             owed.due = now + max(wait, e.wait)
-            if now - owed.since > GIVE_UP or (e.slow and told == "-"):
-                told = wanted
+            if now - owed.since > GIVE_UP or (e.slow and told in ("-", REFUSED)):
+                told = REFUSED  # and nothing is pending there
         with self._changed:
             _, latest = _read(build)  # it may have ended meanwhile
             _write(build, told, latest)
-            if told == latest and self._owed.get(build.id) is owed:
+            if told in (latest, REFUSED) and self._owed.get(build.id) is owed:
                 del self._owed[build.id]
             self._changed.notify_all()
 

@@ -15,7 +15,7 @@ class Trouble(Exception):
     """What did not work just now, in one line.
 
     wait: leave it alone for so many seconds at least. slow: a person has to act first.
-    everywhere: it concerns all repositories. code: the HTTP status, or 0.
+    everywhere: it concerns all repositories alike. code: the HTTP status, or 0.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ def judge(response: requests.Response) -> Trouble | None:
         )
     if code in _WORDS:
         words = f"GitHub {_WORDS[code]}: {code}, {shorten(said, 200) or 'no reason'}"
-        return Trouble(words, slow=True, code=code)
+        everywhere = code in (400, 401, 410)
+        return Trouble(words, slow=True, everywhere=everywhere, code=code)
     return Trouble(f"GitHub answers {code} {shorten(said, 200)}".strip(), code=code)
 
 

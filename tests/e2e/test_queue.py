@@ -133,6 +133,7 @@ def test_a_build_that_a_dead_poller_left_running(watched, name):
     (build.path / "console.log").touch()
     with lock(build.path / "lock"):
         (poller.folder / ".pause").unlink()
+        (poller.folder / ".wake").touch()
         poller.settled(name)
         assert poller.states(name) == ["running"]
         assert not Stub.most

@@ -181,7 +181,7 @@ def test_the_polls_stretch_to_what_the_quota_leaves(watched, name, github):
     _, poller = watched()
     used = len(poller.polls(name))
     github.limit, github.reset_at = used + 10, time.time() + 6
-    wait_for(lambda: "rate limit leaves a poll every" in poller.output)
+    wait_for(lambda: "rate limit leaves each repository a poll every" in poller.output)
     wait_for(lambda: time.time() > github.reset_at - 0.5)
     assert "used up" not in poller.output
     assert 5 < len(poller.polls(name)) - used <= 11
@@ -201,7 +201,7 @@ def test_a_private_repository_takes_the_token_in_the_file(
     poller = here(configure(name))
     poller.says("noted main")
     github.token = "ghp_second"
-    poller.says("refuses the token")
+    poller.says("poller: GitHub refuses the token")
     secret.write_text("ghp_second\n")
     tree.git("remote", "set-url", "origin", tree.url.replace("first", "second"))
     tree.commit()
