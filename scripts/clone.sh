@@ -55,7 +55,7 @@ check_out() {
 }
 
 unfiltered=(-c filter.lfs.process= -c filter.lfs.smudge= -c filter.lfs.required=false)
-if ! { fetch && ! said '^error: ' && check_out; }; then
+if ! { fetch && check_out; }; then
   remote ls-remote -- "$url" HEAD >/dev/null || fail 75 "cannot fetch $url (is it there, and may the token read it?)"
   echo "clone.sh: the mirror may be damaged; making it anew"
   rm -rf -- "$mirror"

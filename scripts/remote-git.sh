@@ -34,8 +34,7 @@ token=${token//[[:space:]]/}
 n=${GIT_CONFIG_COUNT:-0} # the caller's come first
 server=credential.${GITHUB_SERVER_URL:-https://github.com}.helper
 # shellcheck disable=SC2016 # for git's shell to expand
-answer='!answer() { test "$1" != get || printf "username=x-access-token\npassword=%s\n" "$(
-  printf %s "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}" | tr -d "[:space:]")"; }; answer'
+answer='!answer() { test "$1" != get || printf "username=x-access-token\npassword=%s\n" "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}"; }; answer'
 export GIT_CONFIG_COUNT=$((n + 2)) \
   "GIT_CONFIG_KEY_$n=$server" "GIT_CONFIG_VALUE_$n=" "GIT_CONFIG_KEY_$((n + 1))=$server" "GIT_CONFIG_VALUE_$((n + 1))=$answer"
 

@@ -279,7 +279,7 @@ skip_without_buildkit() { echo "no client with BuildKit on this machine" && fals
     id=$("$DOCKER" create "$image" none)
     "$DOCKER" export "$id" | tar -t --quoting-style=literal >list
     "$DOCKER" rm "$id" >removed
-    grep -xF '日本🎉' list && grep -xF 'a b' list && grep -xF line list
+    for name in '日本🎉' 'a b' line; do grep -xF "$name" list; done
     run ! grep -E '^(secret|\.git/)' list
   done
 }
