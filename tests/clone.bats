@@ -272,10 +272,12 @@ submodule() {
     app update-ref "refs/heads/$name" HEAD
     app update-ref "refs/tags/t$name" HEAD
   done
-  for name in "${names[@]}"; do
+  for name in "${names[@]:0:3}"; do
     stage "refs/heads/$name"
     steps clone
-    whole
+  done
+  whole
+  for name in "${names[@]}"; do
     src rev-parse -q --verify "refs/remotes/origin/$name"
     src rev-parse -q --verify "refs/tags/t$name"
   done

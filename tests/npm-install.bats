@@ -354,7 +354,7 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   install
   [[ $output == *"nothing to install"* && -f $build/src/node_modules/thing/package.json ]]
   package '"dependencies": {"thing": "1.0.0"}, "scripts": {"postinstall": "touch ran"}' >"$build/src/package.json"
-  for again in 1 2; do
+  for _ in 1 2; do
     rm -r "$build/src/node_modules"
     install
     [[ -e $build/src/ran && $output != *"nothing to install"* ]]

@@ -203,7 +203,7 @@ unborn=1234567890abcdef1234567890abcdef12345678
 
   repository app
   settled "file://$work/app"
-  for ref in '$(touch${IFS}x)' "it's" 'a;b&c|d>e' '日本🎉' '"q"' 'a]b' 'a}b{' '`x`'; do
+  for ref in '$(touch${IFS}x)' "it's" '日本🎉' '"q"' 'a]b}{' '`x`'; do
     git -C app branch "$ref"
     stage "$ref"
     [[ $(staged ref) == "refs/heads/$ref" && $(staged commit) == $(head app) ]]
