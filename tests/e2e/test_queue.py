@@ -158,7 +158,7 @@ def test_term_leaves_builds_to_the_next_start(watched, name):
     poller.stop()
     assert poller.code == 143
     assert poller.states(name) == ["queued"]
-    assert not held(poller.folder / ".lock")
+    wait_for(lambda: not held(poller.folder / ".lock"))
     Stub.gate.set()
     poller.start()
     wait_for(lambda: poller.states(name) == ["success"])
