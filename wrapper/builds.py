@@ -115,7 +115,13 @@ def lock(path: Path) -> Iterator[None]:
             os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
-        os.close(descriptor)
+        release(descriptor)
+
+
+def release(descriptor: int) -> None:
+    """Unlocks and closes. Closing alone leaves it to a child that is being started."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def held(path: Path) -> bool:
@@ -129,7 +135,7 @@ def held(path: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(descriptor)
+        release(descriptor)
     return False
 
 
