@@ -10,7 +10,7 @@
 # Exit codes: 0 done, 1 it does not build, 2 called wrongly, 69 locked, 75 engine, network or disk trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 read_build '.repository, (.settings | .context, .dockerfile, (.target // ""), (.build_args | to_entries[] | "--build-arg=\(.key)=\(.value)"))' \
   repository context dockerfile target

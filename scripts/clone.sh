@@ -10,7 +10,7 @@
 # Exit codes: 0 done, 1 the commit is gone from the remote, 2 called wrongly, 69 locked, 75 remote or disk trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 read_build '.repository, .url, .ref, .commit' repository url ref commit
 

@@ -12,7 +12,7 @@
 # Exit codes: 0 done, 1 it does not install, 2 called wrongly, 69 locked, 75 network, disk or engine trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 need src
 read_build '.id, .commit, .ref, (.settings | .repository, .context, (.install | .image // "", (.command // [])[]))' \

@@ -14,7 +14,7 @@
 # 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 
 steps=(clone npm-install version build unit-test tag-push)

@@ -13,7 +13,7 @@
 # Exit codes: 0 staged, 1 no such ref or a bad configuration, 2 called wrongly, 75 the remote or the disk
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 if [[ ${1-} == -h ]]; then
   manual

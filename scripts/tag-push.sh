@@ -12,7 +12,7 @@
 # Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 read_build '.commit, "\(.settings.registry)/\(.settings.image)"' commit name
 need version tags image tested

@@ -10,7 +10,7 @@
 # Exit codes: 0 passed or skipped, 1 red, 2 called wrongly, 69 locked, 75 the engine did not run them
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 read_build '.id, .commit, .ref, (.settings | .repository, .context, (.test | .target // "", .network, .memory, .pids, .required, .command[]))' \
   id commit ref repository context target network memory pids required

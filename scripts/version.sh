@@ -17,7 +17,7 @@
 # Exit codes: 0 done, 1 no version for it (a tag that is no SemVer), 2 called wrongly, 69 locked, 75 src/ unreadable
 set -euo pipefail
 shopt -s inherit_errexit
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 open_build "$@"
 need src
 read_build '.commit, (.settings | .context, .version.from)' commit context from

@@ -304,3 +304,12 @@ unborn=1234567890abcdef1234567890abcdef12345678
   fails 2 'usage' "$scripts/stage.sh"
   [[ ! $(ls -A "$work/mine") ]]
 }
+
+@test "it finds its parts through a symbolic link, and from its own folder" {
+  ln -s "$scripts/stage.sh" "$work/link"
+  run -2 --separate-stderr "$work/link"
+  [[ $stderr == "link: usage: "* ]]
+  cd "$scripts" || return
+  run -2 --separate-stderr bash stage.sh
+  [[ $stderr == "stage.sh: usage: "* ]]
+}
