@@ -52,7 +52,8 @@ publish() {
   [[ -f registry/$1 ]] || echo "{\"name\": \"$1\"}" >"registry/$1"
   jq --arg name "$1" --arg version "$2" --arg tarball "$registry/files/$1-$2.tgz" \
     '."dist-tags".latest = $version | .versions[$version] = {$name, $version, dist: {$tarball}}' "registry/$1" >published
-  publications=$((${publications:-1000000000} + 1)) # that server tells changes by the second alone
+  # That server tells changes by the second alone, and npm takes what is old for what stays.
+  publications=$((${publications:-EPOCHSECONDS} + 1))
   touch -d "@$publications" published
   mv published "registry/$1"
 }
