@@ -8,7 +8,7 @@ from wrapper.github import GitHub, Page
 from wrapper.trouble import Trouble
 
 PAGES = 10  # at most; GitHub shows 300 events, and that is three
-APART = 0.25  # seconds between two of them
+APART = 0.3  # seconds between two of them
 
 
 class News(NamedTuple):

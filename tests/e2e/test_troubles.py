@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.parts import wait_for
-from wrapper import feed, trouble
+from wrapper import feed, pace, trouble
 from wrapper.builds import read_json
 
 MAIN = "refs/heads/main"
@@ -65,9 +65,10 @@ def at_most_four_a_second(requests):
 @pytest.mark.parametrize("case", TABLE)
 def test_a_trouble(watched, name, github, case, monkeypatch):
     monkeypatch.setattr(trouble, "PAUSE", 1.0)
+    monkeypatch.setattr(pace, "LONGEST", 6)
     fault, words = TABLE[case]
     interval = 1.5 if case == "a loop" else 0.26
-    times = {"a loop": 8}.get(case, 1 if case in SLOW else 2)
+    times = {"a loop": 4}.get(case, 1 if case in SLOW else 2)
     tree, poller = watched(poll={"interval": interval, "sweep": 3600})
     if "X-RateLimit-Remaining" in fault.get("headers", {}):
         fault["headers"] |= {"X-RateLimit-Reset": str(int(time.time()) + 1)}
@@ -84,7 +85,7 @@ def test_a_trouble(watched, name, github, case, monkeypatch):
     if "used up" in words:
         assert min(gaps(asked)[:2]) > 0.9
     if case in SLOW:
-        assert gaps(asked)[0] > interval * 15 * 0.8 - 0.1
+        assert gaps(asked)[0] > interval * 6 * 0.8 - 0.1
 
 
 def test_the_end_of_the_feed(watched, name, github, monkeypatch):
