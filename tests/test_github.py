@@ -76,6 +76,20 @@ def test_a_redirect_to_another_server_gets_no_token(client, github, tmp_path):
         assert "authorization" not in other.requests[-1].headers
 
 
+def test_proxies_and_certificates_of_the_environment_count(monkeypatch):
+    monkeypatch.setenv("GITHUB_API_URL", "https://api.example.com")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle")
+    with pytest.raises(Trouble, match="CA certificate bundle"):
+        GitHub().page("https://api.example.com")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(Trouble, match="Connection refused"):
+        GitHub().page("https://api.example.com")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    with pytest.raises(Trouble, match="does not resolve"):
+        GitHub().page("https://api.example.com")
+
+
 def test_a_status_is_posted_and_follows_a_redirect(client, github):
     client.set_status("o/n", SHA, "success", "x" * 200, "ci/x")
     github.rename("o/n", "o/new")

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 
 from wrapper.console import say
 from wrapper.token import Token
@@ -33,8 +34,14 @@ class GitHub:
     def __init__(self, connections: int = 16) -> None:
         self.url = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
         self.token = Token()
-        self._session = _Session()
+        self._session = requests.Session()
         self._session.auth = self.token
+        # What the environment says is read once. It is slow, and has requests put a
+        # .netrc in the token's place.
+        self._session.trust_env = False
+        self._session.proxies = _proxies(self.url)
+        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        self._session.verify = next(filter(None, bundles), True)
         self._session.max_redirects = 3
         self._session.headers["Accept"] = "application/vnd.github+json"
         self._session.headers["User-Agent"] = "docker-build-server"
@@ -132,14 +139,11 @@ class GitHub:
         self._quota = limit, remaining, time.monotonic() + until_reset(headers)
 
 
-class _Session(requests.Session):
-    def rebuild_auth(
-        self, prepared_request: requests.PreparedRequest, response: requests.Response
-    ) -> None:
-        """On a redirect: never the token to another host, nor a .netrc in its place."""
-        old, new = response.request.url or "", prepared_request.url or ""
-        if self.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
-            prepared_request.headers.pop("Authorization", None)
+def _proxies(url: str) -> dict[str, str]:
+    try:
+        return dict(get_environ_proxies(url))
+    except ValueError:  # no URL; the first request will say so
+        return {}
 
 
 def _interval(headers: Any) -> float | None:

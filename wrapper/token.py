@@ -29,7 +29,6 @@ class Token(requests.auth.AuthBase):
         return self._value
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        # Set even without a token, for requests would ask .netrc otherwise.
         if value := self.value():
             r.headers["Authorization"] = f"Bearer {value}"
         return r
