@@ -2,8 +2,9 @@
 
 Prints polls per second and the CPU time of 1,000 conditional polls with all of them
 asked as fast as it goes, and memory and CPU time where they are asked once a minute.
+Then the seconds from an event in the feed to the first line of the build's first step.
 
-    python -m tests.bench.poll
+    with-services python -m tests.bench.poll [PUSHES]
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from tests.support.parts import GIT
+from tests.support.github import GitHub
+from tests.support.parts import GIT, Poller, Tree, wait_for
 
 REPOSITORIES, LATENCY, SECONDS = 500, 0.05, 15.0
 EVENT = {
@@ -98,6 +101,34 @@ def poller(folder: Path, api: str, interval: float) -> Iterator[int]:
         process.wait()
 
 
+def latency(folder: Path, pushes: int) -> list[float]:
+    """Seconds from events that show to first lines; polls are 0.1 s apart."""
+    with GitHub(folder / "github") as hub:
+        tree = Tree(folder / "tree", "o/n", hub.create("o/n"))
+        tree.commit({"README.md": "No Dockerfile, so the build ends soon.\n"})
+        tree.push()
+        config = folder / "latency.json"
+        about: dict[str, object] = {"registry": "127.0.0.1:1", "builds": "latency"}
+        about |= {"poll": {"interval": 0.1}, "repositories": {"o/n": {}}}
+        config.write_text(json.dumps(about))
+        server = {"GITHUB_API_URL": hub.url, "GITHUB_SERVER_URL": hub.url}
+        poller = Poller(config, folder / "latency.log", os.environ | GIT | server)
+        poller.said("noted main")
+        times = []
+        for _ in range(pushes):
+            hub.hold("o/n")
+            tree.commit()
+            tree.push()
+            before, began = len(poller.output), time.monotonic()
+            hub.release("o/n")
+            while "clone.sh: " not in poller.output[before:]:
+                time.sleep(0.002)
+            times.append(time.monotonic() - began)
+            wait_for(lambda: poller.output.count("finished") == len(times))
+        poller.stop()
+    return times
+
+
 def main() -> None:
     ours, theirs = multiprocessing.Pipe()
     polls = multiprocessing.Value("q", lock=False)
@@ -131,7 +162,13 @@ def main() -> None:
             time.sleep(60)
             print(f"asked once a minute: {memory(pid):.0f} MiB,", end=" ")
             print(f"{cpu(pid) - used:.2f} CPU s a minute")
-    server.terminate()
+        server.terminate()
+
+        times = latency(folder, int(sys.argv[1]) if len(sys.argv) > 1 else 9)
+        print(f"from event to first line: {statistics.median(times):.2f} s", end=" ")
+        print(
+            f"({min(times):.2f} to {max(times):.2f}), up to 0.1 s of it until the poll"
+        )
 
 
 if __name__ == "__main__":
