@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -168,10 +169,18 @@ class Poller:
         self.wait_for(lambda: text in self.output, seconds, f"said {text!r}")
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
-        """Signals the poller alone; returns its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        """Signals the poller alone, once it can take that; returns its exit code."""
+        wait_for(self._minds_signals, what="minds signals")
+        send(self.process.pid, number)
         return self.process.wait(seconds)
+
+    def _minds_signals(self) -> bool:
+        """Has it ended, or begun to handle TERM? Until then any would end Python."""
+        if self.process.poll() is not None:
+            return True
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [caught] = re.findall(r"SigCgt:\s*(\w+)", status)
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
     def kill(self) -> None:
         """kill -9 of the poller and of all it has started, in whatever session."""
