@@ -10,13 +10,14 @@
 # Exit codes: 0 done, 1 it does not build, 2 called wrongly, 69 locked, 75 engine, network or disk trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
-read_build '.repository, (.settings | .context, .dockerfile, (.target // ""), (.build_args | to_entries[] | "--build-arg=\(.key)=\(.value)"))' \
-  repository context dockerfile target
-options=("${rest[@]}")
+read_build repository settings.{context,dockerfile,target,build_args}
+options=()
+for name in "${!build_args[@]}"; do options+=("--build-arg=$name=${build_args[$name]}"); done
 target=${TARGET:-$target}
-rm -f -- "$build/image${TARGET:+.$TARGET}" "$build/.iid" # of an earlier run: this one may fail
+rm -f -- "$build/image${TARGET:+.$TARGET}" "$build"/.{iid,metadata} # of an earlier run: this one may fail
 
 need src
 inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
@@ -24,15 +25,19 @@ inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
 [[ -f $build/src/$dockerfile ]] || fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
 [[ -d $build/src/$context ]] || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 
+# What the client's builder knows, told while the rest is made ready.
+exec {help}< <(DOCKER_BUILDKIT=1 docker build --help 2>/dev/null && echo "there is BuildKit")
 need labels # not before: the pipeline asks early whether there is a Dockerfile
 mapfile -t labels <"$build/labels"
 options+=("${labels[@]/#/--label=}")
 [[ ! $target ]] || options+=(--target "$target")
 
-# A 20.10 client builds with BuildKit by itself, later ones need buildx: help says whether it is there.
-if [[ ${DOCKER_BUILDKIT-} != 0 ]] && DOCKER_BUILDKIT=1 docker build --help >/dev/null 2>&1; then
+# A 20.10 client builds with BuildKit by itself, later ones need buildx: without it not even the help is there.
+help=$(cat <&"$help")
+if [[ ${DOCKER_BUILDKIT-} != 0 && $help == *"there is BuildKit" ]]; then
   export DOCKER_BUILDKIT=1
-  options+=(--progress=plain)
+  [[ $help != *--progress* ]] || options+=(--progress=plain) # podman's has none
+  [[ $help != *--metadata-file* ]] || options+=(--metadata-file "$build/.metadata")
 else
   export DOCKER_BUILDKIT=0
   options+=(--force-rm) # else a failed build leaves its container behind
@@ -53,11 +58,18 @@ echo "build.sh: $dockerfile${target:+, stage $target}"
 file=$(realpath -- "$build/src/$dockerfile") # BuildKit looks at its folder alone, a symlink may lead further
 if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$file" -- "$link/"; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
-  ! said 'no space left on device' || fail 75 "the disk is full (docker system df shows by what)"
+  ! full_disk || fail 75 "the disk is full (docker system df shows by what)"
   ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status code 5))|^(error response from daemon: )?get "[^"]*/v2/|TLS handshake timeout' \
     || fail 75 "a base image could not be fetched (docker's reason is above)"
   fail 1 "$dockerfile does not build (docker's reason is above)"
 fi
+id=$(<"$build/.iid")
+# buildx writes the digest of the configuration; an engine that keeps images in containerd knows them by their manifest's.
+if [[ -f $build/.metadata ]] && ! docker image inspect -- "$id" >/dev/null 2>&1; then
+  id=$(jq -r '."containerimage.digest" // ""' -- "$build/.metadata")
+  docker image inspect -- "$id" >/dev/null || fail 75 "the engine does not know the image it has just built (BUILDX_BUILDER must be one that loads it)"
+fi
 # image.built keeps the IDs of earlier attempts too: prune.sh removes them all with the build.
-{ cat -- "$build/.iid" && echo; } | tee -a -- "$build/image.built" | leave "image${TARGET:+.$TARGET}"
-rm -f -- "$build/.iid"
+echo "$id" >>"$build/image.built"
+leave "image${TARGET:+.$TARGET}" "$id"$'\n'
+rm -f -- "$build/.iid" "$build/.metadata"

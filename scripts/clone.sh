@@ -10,9 +10,10 @@
 # Exit codes: 0 done, 1 the commit is gone from the remote, 2 called wrongly, 69 locked, 75 remote or disk trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
-read_build '.repository, .url, .ref, .commit' repository url ref commit
+read_build repository url ref commit
 
 echo "clone.sh: $repository, $ref at $commit"
 mirror=$cache/git/$repository.git

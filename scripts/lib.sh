@@ -2,7 +2,6 @@
 # lib.sh: what every step shares. Sourced, never run; sets no shell options.
 
 scripts=${BASH_SOURCE[0]%/*}
-[[ $scripts == /* ]] || scripts=$PWD/$scripts
 # Of whoever called us, say a git hook, nothing is to count: not a $build, not where its git works, nor a CDPATH,
 # which makes cd go elsewhere, and print. The token is for git's network calls alone.
 build=""
@@ -50,20 +49,45 @@ lock_build() {
   echo "$$" >"$build/lock"
 }
 
-# read_build FILTER NAME...: one jq over build.json; its values go to the variables, further ones to $rest.
+# read_build KEY...: values of build.json, each into a variable named as its dotted key ends: a list into an array,
+# an object into an associative one, null as nothing.
 read_build() {
-  local -a _values # not a name that a caller might ask for
-  local _name
-  mapfile -d '' -t _values < <(jq -j "($1) | tostring, \"\\u0000\"" -- "$build/build.json") && wait "$!" && [[ ${#_values[@]} -ge $(($# - 1)) ]] \
-    || fail 2 "$build/build.json cannot be read (stage the build again)"
-  shift
-  for _name; do
-    printf -v "$_name" %s "${_values[0]-}"
-    _values=("${_values[@]:1}")
+  local _entry _key _kind _in=$'\n' _asked=" $* " _found=0
+  local -a _entries
+  flatten
+  for _entry in "${_entries[@]}"; do
+    _key=${_entry%%[=[\{]*}
+    if [[ $_asked == *" $_key "* ]]; then
+      _found=$((_found + 1)) _in=$_key _kind=${_entry#"$_key"} _key=${_key##*.}
+      unset -n _to
+      unset -v "$_key"
+      case $_kind in
+        '[]') declare -ga "$_key" ;;
+        '{}') declare -gA "$_key" ;;
+        *) printf -v "$_key" %s "${_kind#=}" ;;
+      esac
+      local -n _to=$_key
+    elif [[ $_entry == "$_in".*=* ]]; then
+      _entry=${_entry#"$_in".}
+      [[ $_kind == '{}' ]] && _to[${_entry%%=*}]=${_entry#*=} || _to+=("${_entry#*=}")
+    fi
   done
-  # shellcheck disable=SC2034 # the caller's
-  rest=("${_values[@]}")
+  [[ $_found -eq $# ]] || fail 2 "$build/build.json cannot be read (stage the build again)"
 }
+
+# flatten: build.json as $_entries KEY=VALUE, KEY[] and KEY{}. jq takes long to start: what it made of the file is kept.
+flatten() {
+  local kept=$build/.build.kept
+  if [[ $kept -nt $build/build.json ]]; then
+    mapfile -d '' -t _entries <"$kept"
+    return
+  fi
+  mapfile -d '' -t _entries < <(jq -j "$entries" -- "$build/build.json") && wait "$!" || { _entries=() && return; }
+  { printf '%s\0' "${_entries[@]}" >"$kept.tmp" && mv -f -- "$kept.tmp" "$kept"; } 2>/dev/null || rm -f -- "$kept.tmp"
+}
+# shellcheck disable=SC2016 # for jq to expand
+entries='(paths as $path | getpath($path) | ($path | map(tostring) | join("."))
+  + ({array: "[]", object: "{}", null: "="}[type] // "=\(.)"), "\u0000")'
 
 # wrapper MODULE ARGS...: the Python side, by $PYTHON, else the checkout's virtual environment, else python3.
 wrapper() {
@@ -84,9 +108,9 @@ ci_variables() {
   esac
 }
 
-# leave FILE: standard input becomes FILE of the build; written beside and renamed, so half of it is never seen.
+# leave FILE TEXT: it becomes FILE of the build; written beside and renamed, so half of it is never seen.
 leave() {
-  cat >"$build/.$1.tmp" && mv -f -- "$build/.$1.tmp" "$build/$1" \
+  printf %s "$2" >"$build/.$1.tmp" && mv -f -- "$build/.$1.tmp" "$build/$1" \
     || fail 75 "cannot write $build/$1 (is the disk full?)"
 }
 
@@ -100,19 +124,29 @@ need() {
 
 # observe COMMAND...: runs it; what it prints is seen as ever, and kept for said.
 observe() {
-  local code=0
+  local code=0 tee
   { "$@"; } > >(exec tee -- "$build/.said") 2>&1 || code=$?
-  drained "$!"
+  tee=$!
+  drained "$tee"
+  full=''
+  kill -0 "$tee" 2>/dev/null || wait "$tee" || full=full # it could not keep it all
   # docker may leave its last line open
   [[ $code -eq 0 || -z $(tail -c 1 -- "$build/.said") ]] || echo
   return "$code"
 }
 
-# drained PID: waits until that tee has seen the last line; not for ever, as a stray process can hold it open.
-drained() { ! kill -0 "$1" 2>/dev/null || timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true; }
+# drained PID: waits until that tee has seen the last line: a moment, mostly; not for ever, as a stray process can hold it open.
+drained() {
+  local _
+  for _ in {1..500}; do kill -0 "$1" 2>/dev/null || return 0; done
+  timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true
+}
 
 # said REGEX: did the observed command print it?
 said() { grep -qiE -- "$1" "$build/.said"; }
+
+# full_disk: is that why it failed? Its own words may have found no room either.
+full_disk() { [[ $full ]] || said 'no space left on device|ENOSPC'; }
 
 # docker ARGS...: the client named in $DOCKER.
 docker() { command "${DOCKER:-docker}" "$@"; }

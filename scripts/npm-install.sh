@@ -12,24 +12,21 @@
 # Exit codes: 0 done, 1 it does not install, 2 called wrongly, 69 locked, 75 network, disk or engine trouble
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
 need src
-read_build '.id, .commit, .ref, (.settings | .repository, .context, (.install | .image // "", (.command // [])[]))' \
-  id commit ref repository context image
-command=("${rest[@]}")
+read_build id commit ref settings.{repository,context,install.image,install.command}
 
-for file in package.json package-lock.json npm-shrinkwrap.json .npmrc node_modules; do
-  inside "$context" "$context/$file"
-done
+inside "$context" "$context"/{package.json,package-lock.json,npm-shrinkwrap.json,.npmrc,node_modules}
 project=$build/src/$context
 cd -- "$project" 2>/dev/null || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
-if [[ ! -f package.json && ${#command[@]} -eq 0 ]]; then
+if [[ ! -f package.json && ! ${command[0]} ]]; then
   # npm would walk up and act on whatever package.json it meets there: a false green.
   echo "npm-install.sh: no package.json in $context, nothing to install"
   exit 0
 fi
-if [[ ${#command[@]} -eq 0 ]]; then
+if [[ ! ${command[0]} ]]; then
   command=(npm install --no-package-lock)
   [[ ! -f package-lock.json && ! -f npm-shrinkwrap.json ]] || command=(npm ci --prefer-offline)
   command+=(--no-audit --no-fund)
@@ -39,7 +36,7 @@ fi
 decides() {
   local npm
   cat package.json package-lock.json npm-shrinkwrap.json .npmrc ~/.npmrc 2>/dev/null || true
-  echo "${command[*]} $(uname -m) $image"
+  echo "${command[*]} $HOSTTYPE $image"
   if [[ $image ]]; then docker image inspect --format '{{.Id}}' -- "$image" && return; fi
   npm=$(realpath -- "$(command -v npm)")
   node --version && { cat -- "${npm%/*}/../package.json" 2>/dev/null || npm --version; }
@@ -95,8 +92,9 @@ if [[ " ${command[*]} " == *' --prefer-offline '* ]] && said 'code ETARGET'; the
 fi
 [[ ! $image ]] || engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
 [[ ! $image || $code -ne 125 ]] || fail 75 "the engine cannot run $image (docker's reason is above; see \"install.image\" in config.json)"
-! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|NOSPC|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)|no space left on device' \
-  || fail 75 "npm could not reach its registry, or write to the disk (npm's reason is above)"
+! full_disk || fail 75 "npm could not write to the disk, which is full (df shows where)"
+! said 'code (E(CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH|NETUNREACH|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)' \
+  || fail 75 "npm could not reach its registry (npm's reason is above)"
 for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
   [[ ! -f ${lock%:*} || -f package-lock.json ]] \
     || fail 1 "npm could not install it; ${lock%:*} belongs to ${lock#*:} (set \"install.command\" in config.json)"

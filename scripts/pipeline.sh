@@ -14,14 +14,12 @@
 # 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
 
 steps=(clone npm-install version build unit-test tag-push)
-read_build '.source, .ref, (.settings | .skip_ci, .disk_free_min, .context, .dockerfile, (.timeouts, .retries | .clone, ."npm-install", .version, .build, ."unit-test", ."tag-push"))' \
-  source ref skip_ci disk_free_min context dockerfile
-declare -A limit=() retries=()
-for i in "${!steps[@]}"; do limit[${steps[i]}]=${rest[i]} retries[${steps[i]}]=${rest[i + ${#steps[@]}]}; done
+read_build source ref settings.{skip_ci,disk_free_min,context,dockerfile,timeouts,retries}
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do steps=("${steps[@]:1}"); done
 [[ ${#steps[@]} -gt 0 ]] || fail 2 "FROM=$FROM is no step (one of clone, npm-install, version, build, unit-test, tag-push)"
 declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" ["unit-test"]="tested" ["tag-push"]="pushed")
@@ -30,7 +28,7 @@ TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 
 [[ ${FROM-} ]] || : >"$build/console.log"
 exec {terminal}>&1
-exec > >(trap '' INT TERM && exec tee -ap -- "$build/console.log") 2>&1
+exec > >(trap '' INT TERM && exec {LOCK_FD}>&- && exec tee -ap -- "$build/console.log") 2>&1
 tee=$!
 trap 'exec >&"$terminal" 2>&1 && drained "$tee"' EXIT
 
@@ -42,22 +40,28 @@ finish() {
   trap '' INT TERM
   rm -rf -- "$build/.src.tmp" "$build/.reserve" # half a clone may be what fills the disk
   [[ $1 == success || $1 == skipped ]] || local failed_step=$step
-  jq -n --arg status "$1" --arg failed_step "${failed_step-}" --argjson exit_code "$2" --arg started_at "$started_at" \
+  local result
+  result=$(jq -n --arg status "$1" --arg failed_step "${failed_step-}" --argjson exit_code "$2" --arg started_at "$started_at" \
     --arg message "$(content .message)" --arg version "$(content version)" --arg image "$(content image)" --arg pushed "$(content pushed)" '
     def given: if . == "" then null else . end;
     {format: 1, $status, failed_step: ($failed_step | given), $exit_code, message: ($message | given), $started_at, finished_at: (now | todate),
      steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1e6), attempts: (.[3] | tonumber)}],
-     version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}" | leave result.json
+     version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}")
+  leave result.json "$result"$'\n'
   rm -f -- "$build/cancelled"
   echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
   exit "$2"
 }
 
-# stop CODE: on a signal. timeout hands it to the whole group of the step; a container is no part of that.
+# stop CODE: on a signal. timeout hands it to the whole group of the step, and goes with its child: what is left there
+# had its chance. A container is no part of that.
 stop() {
   local child
   trap '' INT TERM
-  for child in $(jobs -p); do kill -TERM "$child" && wait "$child"; done 2>/dev/null || true
+  for child in $(jobs -p); do
+    kill -TERM "$child" && wait "$child" || true
+    kill -KILL -- "-$child" || true
+  done 2>/dev/null
   remove_container
   echo "pipeline.sh: ended by a signal at $step"
   [[ $1 -eq 143 && ! -e $build/cancelled ]] || finish cancelled 130
@@ -77,7 +81,7 @@ await() {
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
-  local attempt kind=error began ended seconds=${limit[$1]} more=${retries[$1]}
+  local attempt kind=error began ended seconds=${timeouts[$1]} more=${retries[$1]}
   began=${EPOCHREALTIME:-$(date +%s.%6N)}
   for ((attempt = 1; ; attempt++)); do
     [[ ! -e $build/.message ]] || rm -f -- "$build/.message"

@@ -11,7 +11,8 @@
 # Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay until the next time
 set -euo pipefail
 shopt -s inherit_errexit nullglob dotglob
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 
 if [[ ${1-} == -h ]]; then
   manual

@@ -13,7 +13,8 @@
 # Exit codes: 0 staged, 1 no such ref or a bad configuration, 2 called wrongly, 75 the remote or the disk
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 
 if [[ ${1-} == -h ]]; then
   manual
@@ -80,12 +81,13 @@ id=$stamp-${commit:0:7}
 
 half=$folder/.staging
 rm -rf -- "$half" && mkdir -- "$half" || unwritten
-jq -n --argjson resolved "$settings" --arg id "$id" --arg repository "$repository" --arg ref "$ref" \
+jq -nj --argjson resolved "$settings" --arg id "$id" --arg repository "$repository" --arg ref "$ref" \
   --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" --arg source "${SOURCE:-manual}" '
   def given: if . == "" then null else . end;
   {format: 1, $id, $repository, url: $resolved.settings.url, $ref, $commit, before: ($before | given),
-   event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}' \
-  >"$half/build.json" && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
+   event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}
+  | ., "\n\u0000", '"$entries" \
+  | { IFS= read -r -d '' json && printf %s "$json" >"$half/build.json" && cat >"$half/.build.kept"; } && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
   && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
 : >"$builds/.wake" # a running poller looks at once
 echo "$folder/$id"

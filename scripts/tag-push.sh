@@ -12,41 +12,50 @@
 # Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
-read_build '.commit, "\(.settings.registry)/\(.settings.image)"' commit name
+read_build commit settings.{registry,image}
+name=$registry/$image
 need version tags image tested
 image=$(<"$build/image")
 version=$(<"$build/version")
 mapfile -t tags <"$build/tags"
-tested=$(head -n 1 -- "$build/tested")
+read -r tested <"$build/tested"
 [[ $tested == "$image" ]] || fail 1 "the image $image is not the one that was tested, $tested (run unit-test.sh again)"
 
 # label TAG KEY: of the image the engine has under that tag.
 label() { docker image inspect --format "{{index .Config.Labels \"org.opencontainers.image.$2\"}}" "$name:$1"; }
 
-# fetch TAG: true with the registry's image of that tag at hand, false if it has none. Not being able to tell is neither.
+# fetch TAG: true with the registry's image of that tag at hand: its ID here in $theirs, its $digest there. False if it
+# has none; not being able to tell is neither. (prune.sh removes what was fetched.)
 fetch() {
   local said
-  if said=$(docker pull --quiet "$name:$1" 2>&1); then return 0; fi
-  [[ $said =~ (manifest|name)\ unknown|not\ found$ ]] || fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'}"
+  if said=$(docker pull "$name:$1" 2>&1); then
+    theirs=$(docker image inspect --format '{{.Id}}' "$name:$1") && echo "$theirs" >>"$build/image.pulled"
+    digest=$(grep -oP '^Digest: \Ksha256:[0-9a-f]{64}' <<<"$said") || true
+    return
+  fi
+  [[ $said =~ (manifest|name)\ unknown|not\ found$ ]] \
+    || fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'} (credentials: docker login; some want the repository created first)"
   return 1
 }
 
 # push TAG: and note the digest the registry answers with.
 push() {
-  docker tag "$image" "$name:$1" && observe docker push "$name:$1" && digest=$(grep -oP 'digest: \Ksha256:[0-9a-f]{64}' "$build/.said") \
+  observe docker push "$name:$1" && digest=$(grep -oP 'digest: \Ksha256:[0-9a-f]{64}' "$build/.said") \
     || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login; image gone: build.sh again)"
-  printf '%s\n' "$name:$1@$digest" >>"$build/.confirmed"
+  confirm "$1"
 }
+
+# confirm TAG: the registry has it, as $digest.
+confirm() { confirmed+=$name:$1@$digest$'\n'; }
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
 rm -f -- "$build/pushed"
-: >"$build/.confirmed"
-full=${tags[0]-}
+full=${tags[0]-} digest='' confirmed=''
 # Without a {version} in `publish` nothing is pushed that has to stay as it is.
 if [[ $full == *"${version//+/-}"* ]] && fetch "$full"; then
-  theirs=$(docker image inspect --format '{{.Id}}' "$name:$full")
   if [[ ${theirs#sha256:} != "${image#sha256:}" ]]; then
     [[ $(label "$full" revision) == "$commit" ]] \
       || fail 1 "$name:$full is there already, from another commit, and a version is never overwritten (tag a new one)"
@@ -54,7 +63,12 @@ if [[ $full == *"${version//+/-}"* ]] && fetch "$full"; then
     echo "tag-push.sh: $name:$full is there already, from the same commit; that image is left, and gets the other tags"
     image=$theirs
   fi
+  if [[ $digest ]]; then
+    confirm "$full"
+    tags=("${tags[@]:1}")
+  fi
 fi
+due=()
 for tag in "${tags[@]}"; do
   if [[ $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]] && fetch "$tag"; then
     served=$(label "$tag" version)
@@ -63,7 +77,13 @@ for tag in "${tags[@]}"; do
       continue
     fi
   fi
-  push "$tag"
+  due+=("$tag")
 done
-leave pushed <"$build/.confirmed"
-rm -f -- "$build/.confirmed"
+tagging=()
+for tag in "${due[@]}"; do
+  docker tag "$image" "$name:$tag" &
+  tagging+=("$!")
+done
+for pid in "${tagging[@]}"; do wait "$pid" || fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"; done
+for tag in "${due[@]}"; do push "$tag"; done
+leave pushed "$confirmed"

@@ -10,11 +10,10 @@
 # Exit codes: 0 passed or skipped, 1 red, 2 called wrongly, 69 locked, 75 the engine did not run them
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
-read_build '.id, .commit, .ref, (.settings | .repository, .context, (.test | .target // "", .network, .memory, .pids, .required, .command[]))' \
-  id commit ref repository context target network memory pids required
-command=("${rest[@]}")
+read_build id commit ref settings.{repository,context} settings.test.{target,network,memory,pids,required,command}
 need src image
 image=$(<"$build/image")
 rm -f -- "$build/tested"
@@ -36,7 +35,7 @@ reason=$(why_not)
 if [[ $reason ]]; then
   [[ $required == false ]] || fail 1 "$reason, and \"test.required\" is set"
   echo "unit-test.sh: skipped: $reason"
-  printf '%s\nskipped: %s\n' "$image" "$reason" | leave tested
+  leave tested "$image"$'\n'"skipped: $reason"$'\n'
   exit 0
 fi
 
@@ -51,14 +50,21 @@ trap remove_container EXIT
 remove_container # of a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
 code=0
-run_container --log-driver none --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
+run_container --rm --log-driver none --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
   "${ci[@]/#/--env=}" --entrypoint "${command[0]}" -- "$runner" "${command[@]:1}" {LOCK_FD}>&- || code=$?
-if [[ $code -ne 0 ]]; then
+if [[ $code -eq 0 ]]; then
+  rm -f -- "$build/.container" # --rm has done it
+else
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
-  read -r state killed its_code < <(docker inspect --format '{{.State.Status}} {{.State.OOMKilled}} {{.State.ExitCode}}' -- "$container" || echo none false 0)
-  [[ $killed != true ]] || fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"
+  # What became of the container, by the engine's clock. A client that cannot tell (podman) leaves us the exit code.
+  end=$(timeout --foreground 10 "${DOCKER:-docker}" events --since 1 --until "$(docker info --format '{{.SystemTime}}')" \
+    --filter "container=$container" --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null) \
+    || end="start die $((code == 125 ? 0 : code))"
+  end=" ${end##*create} " # the last run's
+  [[ $end != *oom* ]] || fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"
   [[ $code != 12[67] ]] || fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it (built without development dependencies? set \"test.target\" to a stage that has them)"
-  [[ $state == exited && $its_code -eq $code ]] || fail 75 "the engine did not run the tests to their end (its reason is above)"
+  [[ ${end//$'\n'/ } == *" die $code "* ]] || fail 75 "the engine did not run the tests to their end (its reason is above)"
   fail 1 "${command[*]} failed with exit code $code"
 fi
-printf '%s\npassed\n' "$image" | { [[ $runner == "$image" ]] && cat || { cat && echo "$runner"; }; } | leave tested
+[[ $runner == "$image" ]] && runner='' || runner+=$'\n'
+leave tested "$image"$'\npassed\n'"$runner"

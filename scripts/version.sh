@@ -17,10 +17,11 @@
 # Exit codes: 0 done, 1 no version for it (a tag that is no SemVer), 2 called wrongly, 69 locked, 75 src/ unreadable
 set -euo pipefail
 shopt -s inherit_errexit
-. "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+self=$(realpath -- "${BASH_SOURCE[0]}")
+. "${self%/*}/lib.sh"
 open_build "$@"
 need src
-read_build '.commit, (.settings | .context, .version.from)' commit context from
+read_build commit settings.{context,version.from}
 package=./$context/package.json
 
 facts=$(mktemp -d) || fail 75 "cannot write to ${TMPDIR:-/tmp} (is the disk full?)"
@@ -47,8 +48,8 @@ if ! wrapper version "$build/build.json" "$facts" >"$facts/result"; then
   fail 1 "$(<"$facts/result")"
 fi
 mapfile -d '' -t result <"$facts/result"
-printf %s "${result[2]}" | leave labels
-printf %s "${result[1]}" | leave tags
-printf %s "${result[0]}" | leave version
+leave labels "${result[2]}"
+leave tags "${result[1]}"
+leave version "${result[0]}"
 tags=${result[1]%$'\n'}
 echo "version.sh: ${result[0]%$'\n'}, published as ${tags//$'\n'/ }"
