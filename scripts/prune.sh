@@ -51,7 +51,7 @@ has() { [[ -f $1/$2 && $(jq "$3" -- "$1/$2" 2>/dev/null) == true ]]; }
 told() {
   local now='' wanted=''
   [[ ! -f $1/status ]] || read -r now wanted <"$1/status" || true
-  [[ $now == "$wanted" && $now != pending ]]
+  [[ $now == refused || $now == "$wanted" && $now != pending ]]
 }
 
 # erase BURIED: its images, and last the directory that knows of them.
@@ -61,6 +61,7 @@ erase() {
   folder=${folder#./}
   docker rm -fv -- "docker-build-server.${folder//\//.}.$id" || true
   name=$(jq -r '"\(.settings.registry)/\(.settings.image)"' -- "$1/build.json") || true
+  name=${name#docker.io/} # the engine leaves that away
   for image in $(ids "$1"/image "$1"/image.* | sort -u); do
     [[ $used != *"$image"* && -z $(docker ps -aq --filter "ancestor=$image") ]] || continue
     tags=()

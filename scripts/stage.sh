@@ -13,6 +13,7 @@
 # Exit codes: 0 staged, 1 no such ref or a bad configuration, 2 called wrongly, 75 the remote or the disk
 set -euo pipefail
 shopt -s inherit_errexit
+trap 'exit 75' ERR # what nobody has foreseen is not the ref's fault
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib.sh"
 
@@ -29,7 +30,7 @@ object='^[0-9a-f]{40}([0-9a-f]{24})?$'
 [[ ! $ref ]] || git check-ref-format --allow-onelevel "$ref" 2>/dev/null || fail 2 "\"$ref\" is no name of a ref"
 
 settings=${SETTINGS-}
-[[ $settings ]] || settings=$(wrapper config "$repository")
+[[ $settings ]] || settings=$(wrapper config "$repository") || exit
 mapfile -d '' -t field < <(jq -j '.builds, .settings.url | strings | ., "\u0000"' <<<"$settings" 2>/dev/null)
 [[ ${#field[@]} -eq 2 ]] || fail 2 "SETTINGS is not what python -m wrapper.config prints"
 builds=${field[0]} url=${field[1]}
@@ -70,7 +71,7 @@ folder=$builds/$repository
 unwritten() { fail 75 "cannot write $folder (is the disk full?)"; }
 mkdir -p -- "$folder" && exec {folder_lock}>"$folder/.lock" && flock "$folder_lock" || unwritten
 # An ID sorts above all earlier ones, whatever the clock did.
-newest=$(find "$folder" -mindepth 1 -maxdepth 1 -regextype posix-extended -regex '.*/[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[^/]*' -printf '%f\n' | sort | tail -n 1)
+newest=$(find "$folder" -ignore_readdir_race -mindepth 1 -maxdepth 1 -regextype posix-extended -regex '.*/[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[^/]*' -printf '%f\n' | sort | tail -n 1)
 stamp=$(date -u +%Y%m%dT%H%M%S.%6NZ)
 if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
   [[ $newest =~ ^(....)(..)(..)T(..)(..)(..)\.(.{6})Z ]] && part=("${BASH_REMATCH[@]:1}")
@@ -89,5 +90,5 @@ jq -nj --argjson resolved "$settings" --arg id "$id" --arg repository "$reposito
   | ., "\n\u0000", '"$entries" \
   | { IFS= read -r -d '' json && printf %s "$json" >"$half/build.json" && cat >"$half/.build.kept"; } && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
   && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
-: >"$builds/.wake" # a running poller looks at once
+{ : >"$builds/.wake"; } 2>/dev/null || true # a running poller looks at once
 echo "$folder/$id"

@@ -229,7 +229,7 @@ all_succeed() {
 @test "FROM something that is no step is a wrong call, and leaves all as it was" {
   copy "$prepared"
   FROM=deploy fails 2 'FROM=deploy is no step (one of clone, npm-install, ' "$scripts/pipeline.sh" "$build"
-  diff -r --no-dereference -x lock -x .message -x build.json "$prepared" "$build"
+  diff -r --no-dereference -x lock -x .message -x build.json -x .build.kept "$prepared" "$build"
 }
 
 @test "what fails for want of something of ours is tried again, ever later" {
@@ -244,7 +244,7 @@ all_succeed() {
   mv "$work/away" "$work/app"
   await 1
   ended 1 failure build 'no Dockerfile'
-  [[ $(result '.steps[0] | "\(.name) \(.status) \(.attempts) \(.seconds >= 6 and .seconds < 9)"') == "clone success 3 true" ]]
+  [[ $(result '.steps[0] | "\(.name) \(.status) \(.attempts) \(.seconds >= 6)"') == "clone success 3 true" ]]
 
   change '.url = "/nowhere"'
   launch
@@ -260,13 +260,17 @@ all_succeed() {
   for step in "${all_steps[@]}"; do
     on "$step"
     hang "$step" 'trap "" TERM INT'
-    change '.settings.timeouts[env.FROM] = 1.5'
+    change '.settings.timeouts[env.FROM] = 6'
     launch
   done
   for step in "${all_steps[@]}"; do
     on "$step"
+    until_true hangs "$step"
+  done
+  for step in "${all_steps[@]}"; do
+    on "$step"
     await 124
-    ended 124 error "$step" "$step was ended at its time limit of 1.5 s (see \"timeouts\")"
+    ended 124 error "$step" "$step was ended at its time limit of 6 s (see \"timeouts\")"
     [[ $(result '.steps[0].seconds < 15') == true ]]
     until_true nothing_left
     [[ ! -e $build/pushed ]]
@@ -285,7 +289,7 @@ all_succeed() {
 }
 
 @test "INT in each step: cancelled, nothing is left, and it can be run again" {
-  all_hang
+  all_hang 'trap "" TERM INT'
   for step in "${all_steps[@]}"; do
     on "$step"
     kill -INT -- "-$pid" # Ctrl-C
@@ -301,7 +305,7 @@ all_succeed() {
 }
 
 @test "TERM in each step: no result, nothing is left, and it can be run again" {
-  all_hang
+  all_hang 'trap "" TERM INT'
   for step in "${all_steps[@]}"; do
     on "$step"
     kill -TERM "$pid"
@@ -368,6 +372,7 @@ all_succeed() {
   ended 1 failure npm-install
   cmp "$build/stdout" <(tail -c +"$(($(stat -c %s "$prepared/console.log") + 1))" "$build/console.log")
   [[ $SECONDS -lt 20 && $(pgrep -fc "^sleep $number") -eq 1 ]] # the one in a session of its own lives on
+  flock -n "$build/lock" true # and has nobody wait for it
   kill "$(pgrep -f "^sleep $number")"
   until_true nothing_left
 }
@@ -463,7 +468,7 @@ all_succeed() {
     package-lock.json '{"name": "app", "version": "0.3.0", "lockfileVersion": 3, "requires": true, "packages": {"": {"name": "app", "version": "0.3.0", "dependencies": {"big": "file:big.tgz"}}, "node_modules/big": {"version": "1.0.0", "resolved": "file:big.tgz"}}}'
   configure app
   stage
-  ends 75 error npm-install 'npm could not reach its registry, or write to the disk'
+  ends 75 error npm-install 'npm could not write to the disk, which is full'
 }
 
 @test "a token reaches the clone step alone, and stands in no file" {

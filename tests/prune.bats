@@ -116,15 +116,16 @@ kept() {
 }
 
 @test "what GitHub is still to be told stays" {
-  for number in 1 2 3 4 5; do
+  for number in 1 2 3 4 5 6; do
     made "$number" failure
     echo "failure failure" >"$build/status"
   done
-  echo "pending failure" >"${build/5Z/2Z}/status"
-  echo "pending pending" >"${build/5Z/3Z}/status"
-  echo "- error" >"${build/5Z/4Z}/status"
+  echo "refused failure" >"${build/6Z/2Z}/status" # GitHub will never take it
+  echo "pending failure" >"${build/6Z/3Z}/status"
+  echo "pending pending" >"${build/6Z/4Z}/status"
+  echo "- error" >"${build/6Z/5Z}/status"
   prune
-  kept 2 3 4 5
+  kept 3 4 5 6
 }
 
 @test "builds by hand count by their age" {
@@ -395,4 +396,26 @@ kept() {
   touch -d '2 days ago' "$builds/.cache"/{node_modules/x.tmp.1,plan.a}
   prune
   [[ $(cd "$builds/.cache" && echo node_modules/* plan.*) == "node_modules/x.tmp.2 plan.b" ]]
+}
+
+@test "docker.io, which the engine leaves away in names, is a registry as any other" {
+  made 1 success
+  image
+  "$DOCKER" tag "$image" "$repository:1.0.0"
+  echo 1.0.0 >"$build/tags"
+  change '.settings.registry = "docker.io"'
+  made 2 success
+  prune
+  kept 2
+  gone "$image"
+}
+
+@test "an image that was fetched to compare a version goes with the build" {
+  made 1 success
+  image
+  mv "$build/image" "$build/image.pulled"
+  rm "$build/image.built"
+  made 2 success
+  prune
+  gone "$image"
 }

@@ -229,7 +229,7 @@ unborn=1234567890abcdef1234567890abcdef12345678
   run --separate-stderr "$scripts/stage.sh" o/n refs/heads/main "$unborn"
   [[ $status -eq 0 && ! $stderr && ${#lines[@]} -eq 1 && $output == "$work/builds/o/n/"* ]]
   [[ $(realpath "$work/builds/o/n/latest") == "$output" && $(readlink "$work/builds/o/n/latest") == "${output##*/}" ]]
-  [[ $(ls -A "$work/builds/o/n") == ".lock"$'\n'"${output##*/}"$'\n'latest && $(ls -A "$output") == build.json ]]
+  [[ $(ls -A "$work/builds/o/n") == ".lock"$'\n'"${output##*/}"$'\n'latest && $(ls "$output") == build.json ]]
   [[ ${output##*/} =~ ^[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-1234567$ ]]
   first=$output
   run --separate-stderr "$scripts/stage.sh" o/n refs/heads/main "$unborn"
@@ -312,4 +312,19 @@ unborn=1234567890abcdef1234567890abcdef12345678
   cd "$scripts" || return
   run -2 --separate-stderr bash stage.sh
   [[ $stderr == "stage.sh: usage: "* ]]
+}
+
+@test "a poller that cannot be woken is no trouble of the build's" {
+  settled http://127.0.0.1:1/o/n.git
+  mkdir -p "$work/builds/.wake"
+  run --separate-stderr "$scripts/stage.sh" o/n refs/heads/main "$unborn"
+  [[ $status -eq 0 && ! $stderr && -f $output/build.json ]]
+}
+
+@test "what nobody has foreseen is temporary, so that a poller asks again" {
+  settled http://127.0.0.1:1/o/n.git
+  mkdir "$work/bin"
+  printf '#!/bin/sh\nexit 1\n' >"$work/bin/date" && chmod +x "$work/bin/date"
+  PATH=$work/bin:$PATH run -75 "$scripts/stage.sh" o/n refs/heads/main "$unborn"
+  [[ ! -e $work/builds/o/n/latest ]]
 }

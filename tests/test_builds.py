@@ -1,13 +1,16 @@
 """The builds directory, read and written."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from wrapper.builds import (
+    PROBE,
     Build,
     Locked,
     builds_in,
@@ -98,6 +101,15 @@ def test_a_lock_is_seen_from_another_process_and_dies_with_its_holder(tmp_path):
     assert not held(path)
     with lock(path):
         assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_who_only_asks_whether_a_lock_is_held_is_in_nobodys_way(tmp_path):
+    path = tmp_path / "lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(PROBE / 2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with lock(path, sign=False):
+            assert path.read_text() == ""
 
 
 def test_the_newest_push_of_a_branch_supersedes_those_before(make):

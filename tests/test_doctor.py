@@ -105,7 +105,7 @@ def doctor(tmp_path, github, make_repo, configure, fake_registry, name):
 
 def test_all_is_well(doctor, github, fake_registry, name, tmp_path):
     assert doctor() == 0, doctor.failed
-    for tool in "python", "bash", "git", "npm", "jq", "flock", "timeout":
+    for tool in "python", "bash", "git", "npm", "jq", "flock", "setpriv":
         assert doctor.has(rf"^ok +{tool} \d+\.\d+"), tool
     assert doctor.has(r"^ok .*docker 28\.2\.2")
     assert doctor.has("^ok .*engine answers")
@@ -126,7 +126,8 @@ def tools_without(tmp_path, tool):
     """A PATH with all that the doctor asks for but one."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    names = ["bash", "sh", "git", "npm", "node", "jq", "flock", "timeout", "git-lfs"]
+    names = ["bash", "sh", "git", "npm", "node", "jq", "flock"]
+    names += ["setpriv", "timeout", "git-lfs"]
     names += ["cat", "env", "sed", "realpath", "dirname"]
     for name in names:
         found = subprocess.run(["which", name], capture_output=True, text=True).stdout
@@ -135,7 +136,7 @@ def tools_without(tmp_path, tool):
     return str(folder)
 
 
-@pytest.mark.parametrize("tool", ["npm", "jq", "flock", "timeout"])
+@pytest.mark.parametrize("tool", ["npm", "jq", "flock", "setpriv", "timeout"])
 def test_a_missing_tool(doctor, tmp_path, tool):
     path = tools_without(tmp_path, tool)
     doctor.fails(f"{tool}: No such file or directory .*install", PATH=path)
@@ -191,7 +192,8 @@ def test_the_registry_asks_for_credentials(doctor, fake_registry, tmp_path):
     fake_registry.status = 401
     doctor.fails(f"asks who we are .docker login {fake_registry.host}")
     known = {"auths": {f"https://{fake_registry.host}/v1/": {"auth": "eDp5"}}}
-    for document in known, {"credHelpers": {fake_registry.host: "pass"}}:
+    helper = {"credHelpers": {fake_registry.host: "pass"}}
+    for document in known, helper, {"credsStore": "pass"}:
         (tmp_path / "config.json.docker").mkdir(exist_ok=True)
         folder = tmp_path / "config.json.docker"
         (folder / "config.json").write_text(json.dumps(document))

@@ -1,12 +1,14 @@
 """The client of GitHub's API."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
 import requests
 
 from tests.support.github import GitHub as StandIn
+from tests.support.parts import wait_for
 from wrapper import trouble
 from wrapper.github import GitHub
 from wrapper.token import Token
@@ -116,6 +118,28 @@ def test_what_troubles_all_is_said_once_and_when_it_is_over(client, github, capf
     said = [line[9:] for line in capfd.readouterr().out.splitlines()]
     assert len(said) == 3 and said[2] == "poller: GitHub answers again"
     assert "refuses the token" in said[0] and "cannot reach" in said[1]
+
+
+def test_the_longest_wait_counts(client, github):
+    github.fault("/o/n/", status=401, delay=0.5)
+    with ThreadPoolExecutor() as pool:
+        late = pool.submit(client.page, client.feed("o/n"))
+        wait_for(lambda: github.requests)
+        github.fault("/o/m/", status=429, headers={"Retry-After": "3000"})
+        with pytest.raises(Trouble):
+            client.page(client.feed("o/m"))
+        with pytest.raises(Trouble, match="refuses the token"):
+            late.result()
+    with pytest.raises(Trouble) as closed:
+        client.page(client.feed("o/n"))
+    assert closed.value.wait > 2900
+
+
+def test_a_number_that_python_does_not_read_hides_no_other_event(client, github):
+    body = '[{"id": ' + "9" * 5000 + '}, {"id": 7}]'
+    github.fault("/events", status=200, body=body)
+    page = client.page(client.feed("o/n"))
+    assert [len(str(event["id"])) for event in page.events] == [5000, 1]
 
 
 def test_a_used_up_quota_closes_the_whole_api(client, github):

@@ -1,6 +1,7 @@
 """Is the poller well? As another process sees it."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -40,7 +41,8 @@ def ask(configure, builds, capsys):
 
 
 def test_all_is_well(ask):
-    assert ask() == (0, "o/n: ok, asked 0 s ago")
+    code, words = ask()
+    assert code == 0 and re.fullmatch(r"o/n: ok, asked \d s ago", words)
     assert ask(lag=12.4)[1].endswith("the last push was staged after 12 s")
 
 
@@ -50,19 +52,20 @@ def test_no_poller_runs(ask):
 
 
 @pytest.mark.parametrize(
-    "ago, code", [(29, 0), (31, 1)], ids=["patience", "no more of it"]
+    "ago, code", [(20, 0), (31, 1)], ids=["patience", "no more of it"]
 )
 def test_three_intervals_without_an_answer(ask, ago, code):
     found, words = ask(asked=time.time() - ago)
     assert found == code
-    assert ("events were last asked with success 31 s ago" in words) == bool(code)
+    said = re.search(r"events were last asked with success 3\d s ago", words)
+    assert bool(said) == bool(code)
 
 
 def test_git_was_not_compared_for_three_sweeps(ask):
-    assert ask(compared=time.time() - 299)[0] == 0
+    assert ask(compared=time.time() - 290)[0] == 0
     code, words = ask(compared=time.time() - 301, trouble="git cannot read it")
     assert code == 1
-    assert "git was last asked with success 301 s ago; git cannot read it" in words
+    assert re.search(r"git was last asked with success 30\d s ago; git cannot", words)
 
 
 def test_trouble_is_told_before_it_lasts(ask):

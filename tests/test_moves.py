@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrapper.events import Event
-from wrapper.moves import Move, chain, compare, path, repeats, shown
+from wrapper.moves import Move, chain, compare, passed, path, repeats, shown
 
 REF = "refs/heads/main"
 
@@ -46,6 +46,20 @@ def test_a_burst_is_ordered_by_its_commits_not_by_ids_or_times():
     moves, late = compare({REF: "a"}, {REF: "d"}, reversed(burst))
     assert moves == [Move(REF, "a", [("b", "5"), ("c", "3"), ("d", "4")])]
     assert late == []
+
+
+def test_pushes_told_of_after_a_newer_one_was_handled():
+    handled, heads = {REF: "d"}, {REF: "d"}
+    events = [push(1, "b", "c"), push(2, "c", "d"), push(3, "d", "e"), delete(4)]
+    moves, late = compare(handled, heads, events)
+    assert (moves, late) == ([], [events[2]])
+    assert passed(handled, moves, late, events) == [events[0]]
+
+
+def test_pushes_on_the_way_are_not_passed():
+    handled, events = {REF: "a"}, [push(1, "a", "b"), push(2, "b", "c")]
+    moves, late = compare(handled, {REF: "c"}, events)
+    assert passed(handled, moves, late, events) == []
 
 
 def test_a_new_branch_is_credited_to_its_creation():

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -23,6 +25,23 @@ def script(tmp_path, monkeypatch):
         (tmp_path / name).chmod(0o755)
 
     return script
+
+
+def test_a_script_does_not_outlive_who_called_it(script, tmp_path):
+    leave = f'echo $$ >"{tmp_path}/half"; mv "{tmp_path}"/{{half,pid}}'
+    script("x.sh", f"{leave}; sleep 60")
+    code = f"""
+from pathlib import Path
+from wrapper import run
+run.SCRIPTS = Path({str(tmp_path)!r})
+run.call("x.sh")
+"""
+    caller = subprocess.Popen([sys.executable, "-c", code])
+    wait_for((tmp_path / "pid").exists)
+    pid = int((tmp_path / "pid").read_text())
+    caller.kill()
+    caller.wait()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 10)
 
 
 def test_what_a_script_prints(script):

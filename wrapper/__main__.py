@@ -66,7 +66,7 @@ def _poll(source: str, once: bool) -> int:
     from wrapper.poller import Poller
 
     poller = Poller(source)
-    for number in signal.SIGTERM, signal.SIGINT:
+    for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda number, _: poller.stop(number))
     return poller.main(once)
 

@@ -14,6 +14,7 @@ from typing import Any
 _NULL = dict.fromkeys(
     ("failed_step", "exit_code", "message", "started_at", "version", "image")
 )
+PROBE = 0.1  # seconds; whoever asks held() has the lock for a moment, too
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{7}")
 
 
@@ -68,7 +69,7 @@ class Build:
         False where it has a result already, is being worked on, or the disk is full.
         """
         try:
-            with lock(self.path / "lock"):
+            with lock(self.path / "lock", sign=False):
                 if self.result() is not None:
                     return False
                 result: dict[str, Any] = {"status": status} | _NULL
@@ -102,17 +103,25 @@ def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Holds a lock file, with our pid inside; Locked, with the holder's, otherwise."""
+def lock(path: Path, sign: bool = True) -> Iterator[None]:
+    """Holds a lock file; Locked, with the holder's pid, otherwise.
+
+    sign: with our pid inside, for who wants to end what we do under it.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(path.read_text().strip()) from None
+        end = time.monotonic() + PROBE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise Locked(path.read_text().strip()) from None
+                time.sleep(PROBE / 10)
         os.ftruncate(descriptor, 0)
         with suppress(OSError):  # the lock holds on a full disk too
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            os.write(descriptor, f"{os.getpid()}\n".encode() if sign else b"")
         yield
     finally:
         release(descriptor)

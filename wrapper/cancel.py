@@ -1,5 +1,6 @@
 """Ends a build, from any process."""
 
+import glob
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ def cancel(builds: Path, name: str) -> int:
     """name: a build directory, or an ID. 0: cancelled, 1: it had ended, 2: no build."""
     path = Path(name)
     if not (path / "build.json").is_file():
-        path = next((p for p in builds.glob(f"*/*/{path.name}")), path)
+        path = next(builds.glob(f"*/*/{glob.escape(path.name)}"), path)
     if not (path / "build.json").is_file():
         print(f"{name} is no build (docker-build-server status)", file=sys.stderr)
         return 2
@@ -27,8 +28,14 @@ def cancel(builds: Path, name: str) -> int:
         (path / "cancelled").touch()  # for pipeline.sh, when it is told to end
         if held(path / "lock"):
             pid = (path / "lock").read_text().strip()
-            if pid.isdigit():
-                os.kill(int(pid), signal.SIGTERM)
+            try:
+                if pid.isdigit():
+                    os.kill(int(pid), signal.SIGTERM)
+            except ProcessLookupError:
+                pass  # it has just ended
+            except PermissionError:
+                print(f"{path}: process {pid} is somebody else's", file=sys.stderr)
+                return 1
             while held(path / "lock") and time.monotonic() < end:
                 time.sleep(0.05)
     (builds / ".wake").touch()

@@ -20,8 +20,9 @@ _TOOLS = {  # the least version, and where it comes from
     "bash": ("4.4", "install bash 4.4 or later"),
     "git": ("2.31", "install git 2.31 or later"),
     "npm": ("", "install Node.js, or set install.image for each repository"),
-    "jq": ("1.5", "install jq"),
+    "jq": ("1.6", "install jq 1.6 or later"),
     "flock": ("", "install util-linux"),
+    "setpriv": ("2.33", "install util-linux 2.33 or later"),
     "timeout": ("", "install coreutils"),
 }
 
@@ -95,7 +96,7 @@ def _engine() -> Iterator[Finding]:
 
 def _disk(config: Config) -> Iterator[Finding]:
     folder = config.builds
-    while not folder.exists():
+    while not os.path.exists(folder):  # which a closed folder above is no error to
         folder = folder.parent
     if not os.access(folder, os.W_OK | os.X_OK):
         yield FAIL, f"{folder} cannot be written to (chown it, or set builds)"

@@ -63,7 +63,7 @@ class GitHub:
         events = None
         if response.status_code != 304:
             try:
-                events = json.loads(response.content)
+                events = json.loads(response.content, parse_int=_int)
             except (ValueError, RecursionError):
                 kind = response.headers.get("Content-Type", "something")
                 raise Trouble(f"GitHub answers with {kind}, not JSON") from None
@@ -115,8 +115,9 @@ class GitHub:
             raise self._told(Trouble(words, everywhere=True)) from None
         self._note_quota(response.headers)
         if trouble := judge(response):
-            if trouble.everywhere:
-                self._closed_until = time.monotonic() + trouble.wait
+            if trouble.everywhere:  # another thread may know of a longer wait
+                until = time.monotonic() + trouble.wait
+                self._closed_until = max(self._closed_until, until)
             raise self._told(trouble)
         if self._said:
             self._said = ""
@@ -144,6 +145,11 @@ def _proxies(url: str) -> dict[str, str]:
         return dict(get_environ_proxies(url))
     except ValueError:  # no URL; the first request will say so
         return {}
+
+
+def _int(digits: str) -> int | str:
+    """Python reads no number of thousands of digits: one event must not hide others."""
+    return int(digits) if len(digits) < 1000 else digits
 
 
 def _interval(headers: Any) -> float | None:

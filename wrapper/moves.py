@@ -47,6 +47,25 @@ def compare(
     return moved, late
 
 
+def passed(
+    handled: Mapping[str, str],
+    moved: Iterable[Move],
+    late: Iterable[Event],
+    events: Iterable[Event],
+) -> list[Event]:
+    """Pushes told of only after a newer one was handled; arguments as of compare."""
+    known = {
+        *handled.items(),
+        *((m.ref, commit) for m in moved for commit, _ in m.came),
+    }
+    waiting = {e.id for e in late}
+    return [
+        e
+        for e in events
+        if e.kind == "push" and e.id not in waiting and (e.ref, e.head) not in known
+    ]
+
+
 def repeats(
     commit: str, event: str | None, built: Iterable[tuple[str, str | None]]
 ) -> bool:

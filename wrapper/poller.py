@@ -132,11 +132,17 @@ class Poller:
         try:
             # With nothing left to do there is nothing to wait for either.
             wait = 0 if self._finished() else max(0.0, due - time.monotonic())
-            self._calls.get(timeout=wait)()
+            self._do(self._calls.get(timeout=wait))
             while True:
-                self._calls.get_nowait()()
+                self._do(self._calls.get_nowait())
         except queue.Empty:
             pass
+
+    def _do(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception as e:  # a build that cannot be read, say
+            say(ME, _internal(e))
 
     def _look_at_queue(self) -> float:
         """Starts builds; seconds to the next look."""

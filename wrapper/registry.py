@@ -63,8 +63,13 @@ def _insecure(host: str) -> bool:
     """Whether the engine's insecure-registries name it."""
     _, out, _ = run(docker(), "info", "--format", "{{json .RegistryConfig}}")
     try:
-        known = json.loads(out)["IndexConfigs"].get(host, {})
-        return not known.get("Secure", True)
+        registries = json.loads(out)
+        known = registries["IndexConfigs"].get(host, {})
+        if not known.get("Secure", True):
+            return True
+        address = ipaddress.ip_address(re.sub(r":\d+$", "", host))
+        networks = registries.get("InsecureRegistryCIDRs") or []
+        return any(address in ipaddress.ip_network(n) for n in networks)
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -82,6 +87,8 @@ def _credentials(host: str) -> bool:
         try:
             document = json.loads(file.read_text())
             known = [*document.get("auths", {}), *document.get("credHelpers", {})]
+            if document.get("credsStore"):  # may know any host
+                return True
         except (OSError, ValueError, AttributeError, TypeError):
             continue
         if names & {re.sub(r"^https?://|/.*", "", name) for name in known}:

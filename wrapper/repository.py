@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wrapper import journal
+from wrapper.builds import builds_in
 from wrapper.console import say
 from wrapper.events import Event
 from wrapper.feed import News, news
 from wrapper.github import GitHub, Page
-from wrapper.moves import compare
+from wrapper.moves import compare, passed
 from wrapper.pace import Pace
 from wrapper.run import Failed
 from wrapper.staging import Stager, heads
@@ -139,9 +140,12 @@ class Repository:
         state.url = url
         told = [e for _, e in state.waiting] + (fresh.events if fresh else [])
         moved, late = compare(known, found, told)
+        missed = passed(known, moved, late, told)
         try:
             for move in moved:
                 stager.handle(move, {e.id: e.at for e in told})
+            for event in missed:
+                stager.miss(event)
             self._wait_for(state, late)
             if fresh:
                 self._learn(state, fresh)
@@ -179,7 +183,8 @@ class Repository:
             return load(folder)
         except ValueError as e:
             self._say_once(f"{e}; it starts anew")
-            return State(folder)
+            newest = max((b.id for b in builds_in(folder)), default="")
+            return State(folder, newest=newest)
 
     def _say_once(self, words: str) -> None:
         if words not in self._said:

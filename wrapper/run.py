@@ -27,8 +27,10 @@ def call(
     script: str, *args: str, env: dict[str, str] | None = None, limit: int = 120
 ) -> str:
     """What a script prints; limit in seconds. Raises Failed (code 124: the limit)."""
+    # Should we be killed, it does not go on: the next poller does the same again.
+    command = ["setpriv", "--pdeathsig", "TERM", "timeout", "-k", "5", str(limit)]
     done = subprocess.run(
-        ["timeout", "-k", "5", str(limit), str(SCRIPTS / script), *args],
+        [*command, str(SCRIPTS / script), *args],
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,

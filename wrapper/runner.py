@@ -1,11 +1,11 @@
 """Starts the builds that wait in the builds directory."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wrapper import SCRIPTS
 from wrapper.builds import Build, builds_in, folders, held, superseded
 from wrapper.console import say
 from wrapper.run import Failed, Pipeline, call
@@ -35,6 +35,8 @@ class Runner:
         self._runs: dict[str, int] = {}  # of a build, without a result
         self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
         self._pruning = threading.Lock()
+        self._ended_by = 0  # the signal
+        self._said = ""
 
     def idle(self) -> bool:
         return not self._running
@@ -43,7 +45,12 @@ class Runner:
         """Goes through the queue: tells what has ended, starts what may start."""
         self.restless = False
         paused = (self._builds / ".pause").exists()
-        first = [b for f in folders(self._builds) for b in self._waiting(f)[:1]]
+        first: list[Build] = []
+        for folder in folders(self._builds):
+            try:
+                first += self._waiting(folder)[:1]
+            except OSError as e:  # a directory that is not ours, say
+                self._say_once(f"{e.filename}: {e.strerror}")
         for build in sorted(first, key=lambda b: b.id):
             early = self._again.get(build.id, 0) > time.monotonic()
             if paused or early or (build.path.parent / ".pause").exists():
@@ -54,6 +61,8 @@ class Runner:
     def ended(self, build: Build, code: int) -> None:
         """To be called, in the runner's own thread, with what on_end was given."""
         del self._running[build.repository]
+        if self._ended_by == signal.SIGINT:  # it may have come before pipeline.sh began
+            build.close("cancelled", "ended by a signal")
         if build.result() is None and code not in (69, 130, 143):
             self._runs[build.id] = runs = self._runs.get(build.id, 0) + 1
             words = f"pipeline.sh ended without a result ({code})"
@@ -62,11 +71,12 @@ class Runner:
         if build.result() is not None:
             self._runs.pop(build.id, None)
             self._again.pop(build.id, None)
-        if (SCRIPTS / "prune.sh").exists() and self._pruning.acquire(blocking=False):
+        if not self._ended_by and self._pruning.acquire(blocking=False):
             threading.Thread(target=self._prune, name="prune", daemon=True).start()
 
     def signal(self, number: int) -> None:
         """TERM or INT for all that is running."""
+        self._ended_by = number
         for _, pipeline in self._running.values():
             pipeline.signal(number)
 
@@ -116,6 +126,11 @@ class Runner:
         except Exception as e:  # no process left, say; never the end of the poller
             say(build.repository, f"{build.path} cannot be run: {e!r}")
         self._on_end(build, code)
+
+    def _say_once(self, words: str) -> None:
+        if words != self._said:
+            self._said = words
+            say("poller", words)
 
     def _prune(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,14 +73,17 @@ def fetch(url: str, etag: str | None = None) -> Answer | None:
 
 
 def keep(builds: Path, content: bytes) -> None:
-    """Makes this the last good copy of what the URL holds."""
-    builds.mkdir(parents=True, exist_ok=True)
-    beside = builds / f".config.json.{os.getpid()}.tmp"
-    beside.write_bytes(content)
-    beside.replace(builds / "config.json")
+    """Makes this the last good copy of what the URL holds, where there is room."""
+    with suppress(OSError):
+        builds.mkdir(parents=True, exist_ok=True)
+        beside = builds / f".config.json.{os.getpid()}.tmp"
+        beside.write_bytes(content)
+        beside.replace(builds / "config.json")
 
 
 def kept() -> bytes | None:
     """The last good copy, from the builds folder that $BUILDS names."""
-    path = Path(os.environ.get("BUILDS", ""), "config.json")
-    return path.read_bytes() if os.environ.get("BUILDS") and path.exists() else None
+    try:
+        return Path(os.environ["BUILDS"], "config.json").read_bytes()
+    except (KeyError, OSError):
+        return None

@@ -11,6 +11,7 @@ from typing import Any
 from wrapper import journal, release
 from wrapper.builds import Build, builds_in
 from wrapper.config import Config
+from wrapper.events import Event
 from wrapper.moves import Move, repeats
 from wrapper.run import Failed, call
 from wrapper.state import State
@@ -140,6 +141,17 @@ class Stager:
             if tip != move.before:
                 self._stage(move.ref, *move.came[-1], times)
         refs[move.ref] = tip
+
+    def miss(self, event: Event) -> None:
+        """A push whose event came late. Built now, it would move its branch's image
+        tag back; so it is only told of, unless it was built without its event.
+        """
+        builds = builds_in(self._state.folder)
+        if not any((b.ref, b.commit) == (event.ref, event.head) for b in builds):
+            why = f"a newer push was handled before event {event.id} came"
+            rule = excluded(self._settings, event.ref)
+            what = "skipped" if rule else "superseded"
+            self._tell(what, rule or why, event.ref, event.head)
 
     def _stage(
         self, ref: str, commit: str, event: str | None, times: dict[str, int]

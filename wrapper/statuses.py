@@ -123,8 +123,8 @@ class Statuses:
             now = time.monotonic()
             wait = SELDOM if e.slow else min(RETRY * 2**owed.tries, SELDOM)
             owed.due = now + max(wait, e.wait)
-            if now - owed.since > GIVE_UP or (e.slow and told in ("-", REFUSED)):
-                told = REFUSED  # and nothing is pending there
+            if told in ("-", REFUSED) and (e.slow or now - owed.since > GIVE_UP):
+                told = REFUSED  # nothing is pending there; else it is asked for ever
         with self._changed:
             _, latest = _read(build)  # it may have ended meanwhile
             _write(build, told, latest)

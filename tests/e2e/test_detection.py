@@ -134,6 +134,24 @@ def test_a_push_on_the_second_page(watched, name, github):
     poller.has(name, (MAIN, tree.head))
 
 
+@pytest.mark.parametrize("superseded", ["skip", "build"])
+def test_a_push_that_the_events_tell_of_too_late_is_told_of(
+    watched, name, github, superseded
+):
+    tree, poller = watched(superseded=superseded)
+    poller.stop()
+    github.hold(name)
+    first = tree.commit()
+    tree.push()
+    second = tree.commit()
+    tree.push()
+    poller.start()
+    poller.has(name, (MAIN, second))
+    github.release(name)
+    poller.says(f"superseded main at {first[:7]}: a newer push was handled before")
+    poller.has(name, (MAIN, second))  # built now, first would move main back
+
+
 def test_the_same_event_twice(watched, name, github):
     tree, poller = watched(superseded="build")
     tree.commit()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Stub
 from tests.support.parts import ROOT, wait_for
-from wrapper import journal, status
+from wrapper import cancel, journal, status
 from wrapper.__main__ import main
 from wrapper.builds import builds_in, held, lock
 from wrapper.runner import RUNS
@@ -98,7 +98,7 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     poller.github.fault("/events", times=-1, delay=30)  # no poll will tell
     config = str(poller.config)
     assert main(["trigger", "--config", config, name, "main"]) == 0
-    wait_for(lambda: poller.states(name) == ["success"], 2)
+    wait_for(lambda: poller.states(name) == ["success"], 20)  # of 60
     assert poller.builds(name) == [(MAIN, tree.head)]
     assert "asked for by trigger" in poller.output
 
@@ -218,6 +218,50 @@ def test_cancel_leaves_a_build_that_has_ended(watched, name, capfd):
     [build] = builds_in(poller.folder / name)
     assert main(["cancel", "--config", str(poller.config), build.id]) == 1
     assert poller.states(name) == ["success"]
+
+
+def test_int_cancels_what_had_hardly_begun(watched, name):
+    tree, poller = watched()
+    Stub.gate.clear()
+    pushes(tree)
+    wait_for(lambda: Stub.running)
+    poller.stop(2)  # and this pipeline leaves no result
+    assert poller.states(name) == ["cancelled"]
+    assert poller.code == 130
+
+
+def test_after_term_what_had_begun_goes_on(watched, name):
+    tree, poller = watched()
+    Stub.gate.clear()
+    pushes(tree)
+    wait_for(lambda: Stub.running)
+    poller.stop(15)
+    assert poller.states(name) == ["queued"]
+    assert poller.code == 143
+
+
+def test_a_directory_that_cannot_be_read_stops_no_other(watched, name):
+    tree, poller = watched()
+    strange = poller.folder / "other/one/20260101T000000.000000Z-1234567/build.json"
+    strange.mkdir(parents=True)
+    pushes(tree)
+    wait_for(lambda: poller.states(name) == ["success"])
+    poller.says(f"{strange}: Is a directory")
+
+
+def test_cancel_of_a_process_that_is_gone_or_of_a_pattern(watched, name, monkeypatch):
+    tree, poller = watched()
+    (poller.folder / ".pause").touch()
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    [build] = builds_in(poller.folder / name)
+    config = ["--config", str(poller.config)]
+    assert main(["cancel", *config, "*"]) == 2
+    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    with lock(build.path / "lock"):
+        (build.path / "lock").write_text("4194305\n")  # no process has such a number
+        assert main(["cancel", *config, build.id]) == 1
+    assert build.result() is None
 
 
 def test_cancel_ends_a_build_that_waits(watched, name, capfd):

@@ -218,7 +218,7 @@ def test_a_private_repository_takes_the_token_in_the_file(
 
 
 def test_a_damaged_state_is_said_and_begun_anew(watched, name):
-    tree, poller = watched()
+    tree, poller = watched(poll={"interval": 0.1, "sweep": 0.2})
     poller.stop()
     path = poller.folder / name / "state.json"
     for content in "", "{", "[]", '{"format": 1}', '{"refs": 3, "seen": 7}':
@@ -229,6 +229,14 @@ def test_a_damaged_state_is_said_and_begun_anew(watched, name):
         poller.stop()
         poller.said = ""
     poller.start()
+    first = tree.commit()
+    tree.push()
+    poller.has(name, (MAIN, first))
+    poller.stop()
     tree.commit()
     tree.push()
-    poller.has(name, (MAIN, tree.head))
+    path.write_text("{")
+    poller.said = ""
+    poller.start()
+    poller.says("noted main")  # and the build there is does not make it look new
+    poller.has(name, (MAIN, first))

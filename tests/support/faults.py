@@ -105,7 +105,7 @@ class Gate:
     For tag-push the application needs BALLAST: its upload must last a moment.
     """
 
-    BALLAST = 12
+    BALLAST = 24
 
     def __init__(self, step: str, name: str, hub: GitHub, registry: Service) -> None:
         self._hub, self._registry = hub, registry

@@ -226,7 +226,8 @@ class GitHub:
         if (page - 1) * size >= WINDOW:
             text = "In order to keep the API fast for everyone, pagination is limited"
             return refusal(422, f"{text} for this resource. Check the rel=last link.")
-        body, headers = repository.page(page, size, self.url)
+        with self._lock:  # all events of a push, or none
+            body, headers = repository.page(page, size, self.url)
         secret = request.headers.get("authorization", "")
         headers["ETag"] = f'{headers["ETag"][:-9]}{hash(secret) % 2**32:08x}"'
         headers["Cache-Control"] = f"private, max-age={self.poll_interval or 0}"

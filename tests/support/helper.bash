@@ -68,25 +68,26 @@ fails() {
 
 # is_a_step STEP: what every step promises of its one argument, and of the build's lock.
 is_a_step() {
-  local step=$scripts/$1.sh lock
+  local step=$scripts/$1.sh lock fresh
   run --separate-stderr "$step" -h
   [[ $status -eq 0 && $output == "$1.sh BUILD"*"Exit codes: 0 "* && $output != *'#'* && ! $stderr ]]
 
   configure nowhere
   stage refs/heads/main "$(printf '%040d' 1)"
+  fresh=$(ls -A "$build")
   fails 2 "usage: $1.sh BUILD" "$step"
   fails 2 "usage: $1.sh BUILD" "$step" "$build" "$build"
   for argument in "" -x --help "$work/missing" "$work" "$build/build.json"; do
     fails 2 "$1.sh: " "$step" "$argument"
     [[ ! $output && $stderr != *$'\n'* ]]
   done
-  [[ $(ls -A "$build") == build.json ]] # and nothing was done
+  [[ $(ls -A "$build") == "$fresh" ]] # and nothing was done
 
   exec {lock}>>"$build/lock"
   flock "$lock"
   echo 4711 >"$build/lock"
   fails 69 "is being worked on by process 4711 (wait for it" "$step" "$build"
-  [[ $stderr != *$'\n'* && $(ls -A "$build") == $'build.json\nlock' ]]
+  [[ $stderr != *$'\n'* && $(ls -A "$build") == "$fresh"$'\nlock' ]]
   exec {lock}>&-
 }
 

@@ -175,7 +175,7 @@ class Poller:
         return self.process.wait(seconds)
 
     def _minds_signals(self) -> bool:
-        """Has it ended, or begun to handle TERM? Until then any would end Python."""
+        """Has it ended, or begun to handle TERM, its last? Before it would just die."""
         if self.process.poll() is not None:
             return True
         status = Path(f"/proc/{self.process.pid}/status").read_text()
