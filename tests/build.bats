@@ -259,8 +259,55 @@ skip_without_buildkit() { echo "no client with BuildKit on this machine" && fals
   build
   [[ $output == *'Step 1/'* && $output != *'is missing or broken'* ]]
   build DOCKER_BUILDKIT=1
-  DOCKER=/usr/local/bin/docker
-  [[ ! -x $DOCKER ]] || build
+}
+
+@test "every docker client that this machine has serves" {
+  project Dockerfile "$plain"
+  mapfile -t clients < <(type -ap docker)
+  [[ ${#clients[@]} -gt 0 ]]
+  for client in "${clients[@]}"; do build DOCKER="$client"; done
+}
+
+# buildx IIDFILE METADATA: as it is with an engine that keeps images in containerd: it writes these, and builds.
+buildx() {
+  mkdir -p bin
+  cat >bin/docker <<END
+#!/bin/bash
+if [[ \$1 == build && \$2 == --help ]]; then echo "--iidfile --metadata-file --progress" && exit; fi
+if [[ \$1 == build ]]; then
+  options=("\$@")
+  for i in "\${!options[@]}"; do
+    if [[ \${options[i]} == --metadata-file ]]; then metadata=\${options[i + 1]} && unset "options[i]" "options[i + 1]"; fi
+    if [[ \${options[i]-} == --iidfile ]]; then iidfile=\${options[i + 1]}; fi
+  done
+  "$(command -v "$DOCKER")" "\${options[@]}" || exit
+  id=\$(<"\$iidfile")
+  printf %s "$1" >"\$iidfile"
+  printf '{"containerimage.digest": "%s"}' $2 >"\$metadata"
+  exit
+fi
+exec "$(command -v "$DOCKER")" "\$@"
+END
+  chmod +x bin/docker
+}
+
+@test "an engine that keeps images in containerd knows them by another digest than buildx writes" {
+  project Dockerfile "$plain"
+  none=sha256:$(printf '%064d' 0)
+  buildx "$none" '"$id"'
+  build DOCKER=bin/docker
+  [[ $image != "$none" && ! -e $build/.metadata ]]
+  buildx "$none" "$none"
+  DOCKER=bin/docker fails 75 'does not know the image it has just built' "$scripts/build.sh" "$build"
+  [[ ! -e $build/image ]]
+}
+
+@test "a client that knows no --progress is not asked for it, as podman" {
+  project Dockerfile "$plain"
+  mkdir -p bin
+  printf '#!/bin/bash\nif [[ $1 == build && $2 == --help ]]; then echo --iidfile && exit; fi\n[[ "$*" != *--progress* ]] && exec "%s" "$@"\n' "$(command -v "$DOCKER")" >bin/docker
+  chmod +x bin/docker
+  build DOCKER=bin/docker
 }
 
 @test "the classic builder leaves no container behind, whether it fails or not" {

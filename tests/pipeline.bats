@@ -255,6 +255,16 @@ all_succeed() {
   ended 130 cancelled clone
 }
 
+@test "a push is tried again while the registry errs: 500, 429, a reset" {
+  on tag-push
+  stub 404 500,429,reset,201
+  change '.settings.registry = $stub | .settings.retries["tag-push"] = 3' --arg stub "$stub"
+  ends 0 success null
+  [[ $(result '.steps[0] | "\(.name) \(.attempts)"') == "tag-push 4" && $(result '.pushed | length') -eq $(wc -l <"$build/tags") ]]
+  full=$(head -n 1 "$build/tags")
+  [[ $(grep -c "^PUT .*/manifests/$full" "$work/stub.log") -eq 4 ]]
+}
+
 @test "each step has its time limit, whatever it does against it; nothing is left of it" {
   stub hang hang
   for step in "${all_steps[@]}"; do

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from semver import Version
 
 from wrapper.facts import Facts, read
 from wrapper.release import Commit, bump, is_final, parse
@@ -255,3 +256,19 @@ def test_later_commits_of_a_branch_sort_higher(steps, source, package):
             # A pre-release that a person chose is called what that person likes.
             if is_final(version) or not model.chose(sha, version):
                 assert all(version > earlier for _, earlier in versions[:i])
+
+
+@settings(deadline=None)
+@given(STEPS, SOURCES, PACKAGES, st.sampled_from(["main", "0", "007", "a/b", "Ü", "-"]))
+def test_a_version_is_semver_and_decided_by_the_history_alone(
+    steps, source, package, branch
+):
+    model = Model(source, package)
+    for step in steps:
+        model.step(*step)
+    for sha in model.main[-1:] + model.side[-1:]:
+        facts = model.facts(sha, branch)
+        version, _ = choose(facts, source, None)
+        assert Version.parse(str(version)) == version
+        tags = dict(sorted(facts.tags.items(), reverse=True))
+        assert choose(facts._replace(tags=tags), source, None)[0] == version

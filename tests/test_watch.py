@@ -342,6 +342,16 @@ def test_the_last_good_copy_counts_while_the_site_is_down(site, tmp_path):
         assert watched.first == "b/new"
 
 
+def test_a_builds_folder_that_cannot_be_written_keeps_no_copy(site):
+    builds = Path(os.environ["BUILDS"])
+    builds.write_text("a file in its place")
+    assert config.load(site.url).registry
+    site.status = 503
+    with pytest.raises(ConfigError, match="answered 503"):
+        config.load(site.url)
+    assert builds.read_text() == "a file in its place"
+
+
 def test_a_url_needs_a_builds_folder_and_a_sane_size(site, monkeypatch):
     site.body = text("a/old") + " " * (1 << 20)
     with pytest.raises(ConfigError, match="larger than 1 MiB"):

@@ -74,6 +74,20 @@ def test_one_that_fails_is_tried_again_and_holds_up_no_build(
     assert poller.output.count("finished main") == 1
 
 
+def test_what_github_shows_as_pending_is_never_given_up(
+    watched, name, github, token, told, monkeypatch
+):
+    monkeypatch.setattr(statuses, "RETRY", 0.01)
+    monkeypatch.setattr(statuses, "GIVE_UP", 0.0)
+    tree, _poller = watched()
+    Stub.gate.clear()
+    commit = push(tree)
+    wait_for(lambda: told() == [(commit, "pending")])
+    github.fault(POST, times=5, status=502)
+    Stub.gate.set()
+    wait_for(lambda: told()[-1] == (commit, "success"))
+
+
 def test_a_token_that_may_not_is_said_once_and_given_up(
     watched, name, github, token, monkeypatch
 ):
