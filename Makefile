@@ -11,6 +11,7 @@ server := .venv/bin/docker-build-server
 .PHONY: setup
 setup: .venv/.ready ## make the virtual environment
 .venv/.ready: pyproject.toml
+	@python3 -c 'import ensurepip' 2>/dev/null || { . tests/support/services.bash && need ensurepip=python3-venv; }
 	@python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
 
 .PHONY: demo

@@ -41,11 +41,23 @@ fetch() {
   return 1
 }
 
+# tag TAG...: the image, here.
+tag() {
+  local tag
+  for tag; do docker tag "$image" "$name:$tag" || fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"; done
+}
+
 # push TAG: and note the digest the registry answers with.
 push() {
-  observe docker push "$name:$1" && digest=$(grep -oP 'digest: \Ksha256:[0-9a-f]{64}' "$build/.said") \
+  observe docker push "$name:$1" \
+    && { digest=$(grep -oP 'digest: \Ksha256:[0-9a-f]{64}' "$build/.said") || digest=$(untold_digest "$1"); } \
     || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login; image gone: build.sh again)"
   confirm "$1"
+}
+
+# untold_digest TAG: podman puts it into a file.
+untold_digest() {
+  docker push --quiet --digestfile "$build/.digest" "$name:$1" >/dev/null && cat -- "$build/.digest" && rm -f -- "$build/.digest"
 }
 
 # confirm TAG: the registry has it, as $digest.
@@ -79,11 +91,12 @@ for tag in "${tags[@]}"; do
   fi
   due+=("$tag")
 done
-tagging=()
+# The rest is tagged while the first one is pushed.
+tag "${due[@]:0:1}"
+tag "${due[@]:1}" &
+tagging=$!
 for tag in "${due[@]}"; do
-  docker tag "$image" "$name:$tag" &
-  tagging+=("$!")
+  push "$tag"
+  wait "$tagging" || exit
 done
-for pid in "${tagging[@]}"; do wait "$pid" || fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"; done
-for tag in "${due[@]}"; do push "$tag"; done
 leave pushed "$confirmed"

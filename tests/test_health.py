@@ -27,7 +27,7 @@ def ask(configure, builds, capsys):
             "interval": 10,
             "trouble": "",
         }
-        good |= {"lag": None}
+        good |= {"lag": None, "untold": 0}
         about = {"repositories": {"o/n": good | seen}}
         (builds / ".health.json").write_text(json.dumps(about))
         if not running:
@@ -66,6 +66,28 @@ def test_git_was_not_compared_for_three_sweeps(ask):
     code, words = ask(compared=time.time() - 301, trouble="git cannot read it")
     assert code == 1
     assert re.search(r"git was last asked with success 30\d s ago; git cannot", words)
+
+
+def test_git_shows_what_the_events_do_not(ask):
+    assert ask(untold=time.time() - 290)[0] == 0
+    code, words = ask(untold=time.time() - 301)
+    assert code == 1 and "a push for 30" in words and "no event tells of" in words
+
+
+def test_a_feed_that_stands_still_is_seen_and_that_it_goes_on(
+    make_repo, configure, run_poller, name, github
+):
+    tree = make_repo()
+    path = configure(name, poll={"interval": 0.1, "sweep": 0.2})
+    settings = config.load(str(path))
+    poller = run_poller(path)
+    poller.wait_for(lambda: health.health(settings) == 0)
+    github.hold(name)
+    tree.commit()
+    tree.push()
+    poller.wait_for(lambda: health.health(settings) == 1)
+    github.release(name)
+    poller.wait_for(lambda: health.health(settings) == 0)
 
 
 def test_trouble_is_told_before_it_lasts(ask):

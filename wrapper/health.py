@@ -25,6 +25,7 @@ def write(builds: Path, repositories: Iterable[Repository]) -> None:
                 "interval": r.spacing,
                 "trouble": r.trouble(),
                 "lag": r.lag,
+                "untold": r.untold,
             }
             for r in repositories
         },
@@ -63,6 +64,10 @@ def _ill(seen: dict[str, float | str] | None, config: Config) -> str:
         if age > PATIENCE * float(wait):
             when = f"{age:.0f} s ago" if seen[key] else "never"
             late.append(f"{words[key]} last asked with success {when}")
+    untold = float(seen["untold"])
+    if untold and time.time() - untold > PATIENCE * config.poll_sweep:
+        age = time.time() - untold
+        late.append(f"git has shown a push for {age:.0f} s that no event tells of")
     return "; ".join(filter(None, [*late, str(seen["trouble"])]))
 
 

@@ -43,6 +43,7 @@ class Repository:
         self.git = Pace(lambda words: say(name, words))
         self.spacing = 60.0  # seconds from one poll to the next, as they are now
         self.lag: float | None = None  # seconds from the last push to its staging
+        self.untold = 0.0  # epoch seconds: since when git shows what no event tells of
         self._builds = builds
         self._github = github
         self._asked = 60.0  # seconds that GitHub wants between two polls
@@ -68,6 +69,8 @@ class Repository:
         fresh = None
         if page:
             fresh = self._try(self.feed, interval, lambda: self._news(page, state))
+        if fresh and fresh.ids.keys() - (state.seen or {}).keys():
+            self.untold = 0.0  # the feed goes on
         asks = fresh is not None and bool(fresh.events or fresh.gap)
         if self._git_due() <= _now() or (asks and not self.git.trouble):
             stager = Stager(self.name, self.settings, self._builds, state)
@@ -146,6 +149,8 @@ class Repository:
                 stager.handle(move, {e.id: e.at for e in told})
             for event in missed:
                 stager.miss(event)
+            if not fresh and any(m.came and not m.came[-1][1] for m in moved):
+                self.untold = self.untold or time.time()
             self._wait_for(state, late)
             if fresh:
                 self._learn(state, fresh)
