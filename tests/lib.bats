@@ -16,7 +16,7 @@ reads() {
 }
 
 @test "scalars, null, a list and an object, named as their keys end" {
-  echo '{"a": {"text": "x=y [z] {}\n", "number": 1, "no": false, "nothing": null, "list": ["p", "q r", ""], "none": [],
+  printf '%s\n' '{"a": {"text": "x=y [z] {}\n", "number": 1, "no": false, "nothing": null, "list": ["p", "q r", ""], "none": [],
     "object": {"k-1": "v", "k.2": "a=b"}}, "textual": "other", "text": "top"}' >"$build/build.json"
   reads a.{text,number,no,nothing,list,none,object} -- 'declare -p text number no nothing list none object'
   [[ $status -eq 0 && $output == *"text=\$'x=y [z] {}\n'"* && $output == *'number="1"'*'no="false"'*'nothing=""'* ]]
