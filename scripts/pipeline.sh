@@ -110,13 +110,12 @@ skips_ci() {
 }
 
 echo "pipeline.sh: $build"
-rm -f -- "$build/result.json"
-old=()
+old=("$build/result.json")
 for later in "${steps[@]}"; do
   for file in ${leaves[$later]-}; do old+=("$build/$file"); done
 done
 rm -rf -- "${old[@]}"
-free=$(df --output=avail -B1 -- "$build" | tail -n 1)
+{ read -r && read -r free; } < <(df --output=avail -B1 -- "$build")
 if [[ $free -lt $disk_free_min ]]; then
   (fail 75 "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\" (make room, or: scripts/prune.sh)") || true
   finish error 75
