@@ -59,7 +59,7 @@ file=$(realpath -- "$build/src/$dockerfile") # BuildKit looks at its folder alon
 if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$file" -- "$link/"; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
   ! full_disk || fail 75 "the disk is full (docker system df shows by what)"
-  ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status code 5))|^(error response from daemon: )?get "[^"]*/v2/|TLS handshake timeout' \
+  ! said 'failed to (do request|solve.*(i/o timeout|toomanyrequests|unexpected status (code|from [^ ]+ request to [^ ]+:) 5))|^(error response from daemon: )?(get "[^"]*/v2/|toomanyrequests)|TLS handshake timeout' \
     || fail 75 "a base image could not be fetched (docker's reason is above)"
   fail 1 "$dockerfile does not build (docker's reason is above)"
 fi

@@ -80,14 +80,16 @@ flatten() {
   local kept=$build/.build.kept
   if [[ $kept -nt $build/build.json ]]; then
     mapfile -d '' -t _entries <"$kept"
-    return
+    [[ ${_entries[*]: -1} != end ]] || return 0 # cut off by a crash it has no end
   fi
-  mapfile -d '' -t _entries < <(jq -j "$entries" -- "$build/build.json") && wait "$!" || { _entries=() && return; }
-  { printf '%s\0' "${_entries[@]}" >"$kept.tmp" && mv -f -- "$kept.tmp" "$kept"; } 2>/dev/null || rm -f -- "$kept.tmp"
+  mapfile -d '' -t _entries < <(jq -j "$entries" -- "$build/build.json")
+  if [[ ${_entries[*]: -1} == end ]]; then
+    { printf '%s\0' "${_entries[@]}" >"$kept.tmp" && mv -f -- "$kept.tmp" "$kept"; } 2>/dev/null || rm -f -- "$kept.tmp"
+  fi
 }
 # shellcheck disable=SC2016 # for jq to expand
 entries='(paths as $path | getpath($path) | ($path | map(tostring) | join("."))
-  + ({array: "[]", object: "{}", null: "="}[type] // "=\(.)"), "\u0000")'
+  + ({array: "[]", object: "{}", null: "="}[type] // "=\(.)"), "\u0000"), "end\u0000"'
 
 # wrapper MODULE ARGS...: the Python side, by $PYTHON, else the checkout's virtual environment, else python3.
 wrapper() {

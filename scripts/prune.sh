@@ -101,9 +101,9 @@ mapfile -d '' -t buried < <(directories "\.pruned\.$id")
 if [[ ${#buried[@]} -gt 0 ]] && ! engine_answers; then
   code=75
 elif [[ ${#buried[@]} -gt 0 ]]; then
-  mapfile -d '' -t all < <(directories "$id") && wait "$!"
-  used=$(for one in "${all[@]}"; do ids "$one"/image "$one"/image.*; done)
   for one in "${buried[@]}"; do
+    mapfile -d '' -t all < <(directories "$id") && wait "$!" # there may be new ones
+    used=$(for other in "${all[@]}"; do ids "$other"/image "$other"/image.*; done)
     erase "$one"
     remove "$one"
   done

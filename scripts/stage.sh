@@ -87,7 +87,7 @@ jq -nj --argjson resolved "$settings" --arg id "$id" --arg repository "$reposito
   def given: if . == "" then null else . end;
   {format: 1, $id, $repository, url: $resolved.settings.url, $ref, $commit, before: ($before | given),
    event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}
-  | ., "\n\u0000", '"$entries" \
+  | ., "\n\u0000", ('"$entries)" \
   | { IFS= read -r -d '' json && printf %s "$json" >"$half/build.json" && cat >"$half/.build.kept"; } && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
   && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
 { : >"$builds/.wake"; } 2>/dev/null || true # a running poller looks at once

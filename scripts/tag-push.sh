@@ -47,17 +47,26 @@ tag() {
   for tag; do docker tag "$image" "$name:$tag" || fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"; done
 }
 
-# push TAG: and note the digest the registry answers with.
+# push TAG...: side by side; and note the digest the registry answers with.
 push() {
-  observe docker push "$name:$1" \
-    && { digest=$(grep -oP 'digest: \Ksha256:[0-9a-f]{64}' "$build/.said") || digest=$(untold_digest "$1"); } \
-    || fail 75 "cannot push $name:$1 (docker's reason is above; credentials: docker login; image gone: build.sh again)"
-  confirm "$1"
+  local tag
+  local -a pids=()
+  for tag; do
+    docker push "$name:$tag" 2>&1 | tee -- "$build/.push.$tag" &
+    pids+=("$!")
+  done
+  for tag; do
+    wait "${pids[0]}" && { [[ $(<"$build/.push.$tag") =~ digest:\ (sha256:[0-9a-f]{64}) ]] || told_by_file "$tag"; } \
+      || fail 75 "cannot push $name:$tag (docker's reason is above; credentials: docker login; image gone: build.sh again)"
+    digest=${BASH_REMATCH[1]}
+    confirm "$tag"
+    pids=("${pids[@]:1}")
+  done
 }
 
-# untold_digest TAG: podman puts it into a file.
-untold_digest() {
-  docker push --quiet --digestfile "$build/.digest" "$name:$1" >/dev/null && cat -- "$build/.digest" && rm -f -- "$build/.digest"
+# told_by_file TAG: podman prints no digest.
+told_by_file() {
+  docker push --quiet --digestfile "$build/.push.$1" "$name:$1" >/dev/null && [[ $(<"$build/.push.$1") =~ ^(sha256:[0-9a-f]{64})$ ]]
 }
 
 # confirm TAG: the registry has it, as $digest.
@@ -80,23 +89,30 @@ if [[ $full == *"${version//+/-}"* ]] && fetch "$full"; then
     tags=("${tags[@]:1}")
   fi
 fi
-due=()
+own=() aliases=()
 for tag in "${tags[@]}"; do
-  if [[ $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]] && fetch "$tag"; then
+  if [[ ! $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]]; then
+    own+=("$tag")
+    continue
+  fi
+  if fetch "$tag"; then
     served=$(label "$tag" version)
     if [[ $served =~ ^[0-9]+\.[0-9]+\.[0-9]+$ && $served != "$version" && $(printf '%s\n' "$served" "$version" | sort -V | tail -n 1) == "$served" ]]; then
       echo "tag-push.sh: $name:$tag stays at $served, which is higher than $version"
       continue
     fi
   fi
-  due+=("$tag")
+  aliases+=("$tag")
 done
-# The rest is tagged while the first one is pushed.
-tag "${due[@]:0:1}"
-tag "${due[@]:1}" &
+# The layers go with the first one, unless they are there; after that a push is a question and an answer.
+first=1
+[[ ! $confirmed ]] || first=0
+tag "${own[@]:0:first}"
+tag "${own[@]:first}" "${aliases[@]}" &
 tagging=$!
-for tag in "${due[@]}"; do
-  push "$tag"
-  wait "$tagging" || exit
-done
+push "${own[@]:0:first}"
+wait "$tagging" || exit
+push "${own[@]:first}"
+for tag in "${aliases[@]}"; do push "$tag"; done
 leave pushed "$confirmed"
+rm -f -- "$build"/.push.*

@@ -45,6 +45,16 @@ reads() {
   [[ $output == two && $(<"$work/ran") == $'once\nonce' ]]
 }
 
+@test "what a crash has cut off is made anew" {
+  echo '{"a": "one", "b": "two"}' >"$build/build.json"
+  reads a b -- :
+  for size in 0 5 10; do
+    truncate -s "$size" "$build/.build.kept"
+    reads a b -- 'echo "$a $b"'
+    [[ $status -eq 0 && $output == "one two" && $(stat -c %s "$build/.build.kept") -gt 10 ]]
+  done
+}
+
 @test "a key that is not there, or no JSON, is exit code 2, again and again" {
   for text in '{"b": 1}' '{"a": ' '' '[]' '"a"'; do
     echo "$text" >"$build/build.json"
