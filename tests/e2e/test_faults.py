@@ -88,15 +88,15 @@ def next_is_built(poller, tree, builds, files=None):
 
 
 def test_the_engine_stops_in_the_middle_of_a_build(scene, builds, name, engine):
-    tree, _, poller = scene("none", run="sleep 3600", docker_host=engine.address)
+    tree, _, poller = scene("none", run="sleep 120", docker_host=engine.address)
     dockerfile = (tree.folder / "Dockerfile").read_text()
-    poller.wait_for(lambda: [p for p in processes(name) if "sleep 3600" in p])
+    poller.wait_for(lambda: [p for p in processes(name) if "sleep 120" in p])
     engine.stop()
     result = ended(poller, builds, name)
     engine.start()
     assert (result["status"], result["failed_step"]) == ("error", "build")
     assert "build.sh: the Docker engine does not answer" in result["message"]
-    quick = dockerfile.replace("sleep 3600", "true")
+    quick = dockerfile.replace("sleep 120", "true")
     next_is_built(poller, tree, builds, {"Dockerfile": quick})
 
 
