@@ -29,7 +29,8 @@ status: setup ## list the builds
 
 .PHONY: logs
 logs: ## follow the console of the latest build (REPO=owner/name for one repository's)
-	@tail -n +1 -F -- "$$(ls -td $(if $(BUILD),$(BUILD),$(BUILDS)/*/*/latest) | head -n 1)/console.log"
+	@log=$$(ls -td $(if $(BUILD),$(BUILD),$(BUILDS)/*/*/latest) 2>/dev/null | head -n 1); \
+	  [[ $$log ]] || { echo "no build yet (make trigger REPO=owner/name)" >&2; exit 1; }; exec tail -n +1 -F -- "$$log/console.log"
 
 .PHONY: trigger
 trigger: setup ## build REPO=owner/name (REF=…) by the running poller

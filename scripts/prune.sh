@@ -20,6 +20,8 @@ if [[ ${1-} == -h ]]; then
 fi
 [[ $# -eq 1 && -d $1 ]] || fail 2 "usage: prune.sh BUILDS, a builds directory (-h explains)"
 cd -- "$1"
+signs=(.wa[k]e .loc[k] .cache/gi[t] .cache/node_module[s] */*/*/build.json)
+[[ ${#signs[@]} -gt 0 ]] || exit 0 # no builds were ever here: a folder of something else, say
 mkdir -p .cache
 exec {pruning}>.cache/prune.lock
 flock -n "$pruning" || exit 0

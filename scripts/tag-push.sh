@@ -36,9 +36,10 @@ fetch() {
     digest=$(grep -oP '^Digest: \Ksha256:[0-9a-f]{64}' <<<"$said") || true
     return
   fi
-  [[ $said =~ (manifest|name)\ unknown|not\ found$ ]] \
-    || fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'} (credentials: docker login; some want the repository created first)"
-  return 1
+  [[ ! $said =~ (manifest|name)\ unknown|not\ found$ ]] || return 1
+  local advice="is it up? is \"registry\" in config.json right?"
+  [[ ! $said =~ denied|unauthorized|no\ basic\ auth|insufficient_scope|401|403 ]] || advice="docker login; some want the repository created first"
+  fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'} ($advice)"
 }
 
 # tag TAG...: the image, here.
@@ -57,7 +58,7 @@ push() {
   done
   for tag; do
     wait "${pids[0]}" && { [[ $(<"$build/.push.$tag") =~ digest:\ (sha256:[0-9a-f]{64}) ]] || told_by_file "$tag"; } \
-      || fail 75 "cannot push $name:$tag (docker's reason is above; credentials: docker login; image gone: build.sh again)"
+      || { wait && fail 75 "cannot push $name:$tag (docker's reason is above; credentials: docker login; image gone: build.sh again)"; }
     digest=${BASH_REMATCH[1]}
     confirm "$tag"
     pids=("${pids[@]:1}")

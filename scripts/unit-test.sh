@@ -58,7 +58,7 @@ else
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
   # What became of the container, by the engine's clock. A client that cannot tell (podman) leaves us the exit code.
   end=$(timeout --foreground 10 "${DOCKER:-docker}" events --since 1 --until "$(docker info --format '{{.SystemTime}}' 2>/dev/null)" \
-    --filter "container=$container" --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null) \
+    --filter "container=$container" --filter=event={create,oom,die} --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null) \
     || end="start die $((code == 125 ? 0 : code))"
   end=" ${end##*create} " # the last run's
   [[ $end != *oom* ]] || fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"

@@ -90,6 +90,14 @@ pushed() {
   pkill -P "$!"
 }
 
+@test "make logs without a build says so" {
+  mkdir "$work/none"
+  for repo in '' o/n; do
+    run --separate-stderr make -C "$root" logs REPO="$repo" BUILDS="$work/none"
+    [[ $status -ne 0 && $stderr == "no build yet (make trigger REPO=owner/name)"* ]]
+  done
+}
+
 @test "make help, and make alone, list every target" {
   makes help
   mapfile -t targets < <(sed -n 's/^\.PHONY: //p' "$root/Makefile")

@@ -419,3 +419,10 @@ kept() {
   prune
   gone "$image"
 }
+
+@test "in a folder that holds no builds nothing is touched" {
+  mkdir -p "$work/other/.cache/plan.x"
+  touch -d '3 days ago' "$work/other/.cache/plan.x"
+  run --separate-stderr "$scripts/prune.sh" "$work/other"
+  [[ $status -eq 0 && ! $output$stderr && $(ls -A "$work/other" "$work/other/.cache") == "$work/other:"$'\n'".cache"$'\n\n'"$work/other/.cache:"$'\n'"plan.x" ]]
+}

@@ -71,6 +71,18 @@ def test_a_failure_has_the_last_line(script):
         call("x.sh")
 
 
+def test_gits_reason_is_not_what_it_adds_behind_it(script):
+    script(
+        "x.sh",
+        """printf '%s\\n' 'ssh: connect to host x port 1: refused' \
+  'fatal: Could not read from remote repository.' '' \
+  'Please make sure you have the correct access rights' \
+  'and the repository exists.' >&2; exit 128""",
+    )
+    with pytest.raises(Failed, match=r"^ssh: connect to host x port 1: refused$"):
+        call("x.sh")
+
+
 def test_the_limit_ends_all_of_it(script, tmp_path):
     script("x.sh", f'sleep 60 & echo $! >"{tmp_path}/pid"; wait')
     with pytest.raises(Failed, match=r"x\.sh did not end within 1 s") as found:

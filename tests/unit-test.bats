@@ -164,6 +164,13 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   is_red 'ended at the memory limit of 64m (see "test.memory")'
 }
 
+@test "a health check with oom in its words is no want of memory" {
+  image_with 'HEALTHCHECK --interval=1s CMD ["sh", "-c", "echo the rooms"]'
+  runs sh -c 'sleep 3; exit 1'
+  unit_test
+  is_red 'failed with exit code 1'
+}
+
 @test "the process limit holds" {
   setting pids 15
   runs sh -c 'for i in $(seq 40); do sleep 1000 & done; echo all of "" them'

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
 from wrapper import config
 from wrapper.config import Config, ConfigError
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
         return _ask(args, config.load(source))
     except ConfigError as e:
         print(e, file=sys.stderr)
+        if args.command in ("status", "why", "cancel"):  # which only look at builds
+            return _look(args, config.usual_builds(source))
         return 1
 
 
@@ -74,30 +77,37 @@ def _poll(source: str, once: bool) -> int:
 def _ask(args: argparse.Namespace, settings: Config) -> int:
     """Everything that is no poller, and needs the configuration."""
     match args.command:
-        case "status":
-            from wrapper import status
-
-            return status.status(settings.builds)
-        case "why":
-            from wrapper import journal
-
-            return journal.why(settings.builds, args.name)
         case "health":
             from wrapper import health
 
             return health.health(settings)
-        case "cancel":
-            from wrapper import cancel
-
-            return cancel.cancel(settings.builds, args.build)
         case "plan":
             from wrapper import plan
 
             return plan.plan(settings, args.repository, args.ref)
-        case _:
+        case "trigger":
             from wrapper import staging
 
             return staging.trigger(settings, args.repository, args.ref)
+        case _:
+            return _look(args, settings.builds)
+
+
+def _look(args: argparse.Namespace, builds: Path) -> int:
+    """What needs the builds directory alone."""
+    match args.command:
+        case "status":
+            from wrapper import status
+
+            return status.status(builds)
+        case "why":
+            from wrapper import journal
+
+            return journal.why(builds, args.name)
+        case _:
+            from wrapper import cancel
+
+            return cancel.cancel(builds, args.build)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from wrapper.builds import Build, held
@@ -25,15 +26,17 @@ def cancel(builds: Path, name: str) -> int:
     while build.result() is None and time.monotonic() < end:
         if build.close("cancelled", "before it ran, or went on"):
             break
-        (path / "cancelled").touch()  # for pipeline.sh, when it is told to end
         if held(path / "lock"):
             pid = (path / "lock").read_text().strip()
             try:
+                (path / "cancelled").touch()  # for pipeline.sh, when it is told to end
                 if pid.isdigit():
                     os.kill(int(pid), signal.SIGTERM)
             except ProcessLookupError:
                 pass  # it has just ended
             except PermissionError:
+                with suppress(OSError):
+                    (path / "cancelled").unlink(missing_ok=True)
                 print(f"{path}: process {pid} is somebody else's", file=sys.stderr)
                 return 1
             while held(path / "lock") and time.monotonic() < end:

@@ -40,6 +40,12 @@ def default_source() -> str:
     return os.environ.get("CONFIG") or str(default)
 
 
+def usual_builds(name: str) -> Path:
+    """The builds folder, as far as that can be told without the configuration."""
+    usual = schema.schema()["properties"]["builds"]["default"]
+    return Path(os.environ.get("BUILDS") or Path(name).parent / usual).absolute()
+
+
 def load(name: str, warn: Callable[[str], None] = _warn) -> Config:
     """The configuration in a file or at an http(s) URL; ConfigError otherwise.
 

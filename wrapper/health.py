@@ -64,7 +64,7 @@ def _ill(seen: dict[str, float | str] | None, config: Config) -> str:
         if age > PATIENCE * float(wait):
             when = f"{age:.0f} s ago" if seen[key] else "never"
             late.append(f"{words[key]} last asked with success {when}")
-    untold = float(seen["untold"])
+    untold = float(seen.get("untold", 0))
     if untold and time.time() - untold > PATIENCE * config.poll_sweep:
         age = time.time() - untold
         late.append(f"git has shown a push for {age:.0f} s that no event tells of")

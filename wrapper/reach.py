@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from wrapper import SCRIPTS
+from wrapper.run import last_words
 from wrapper.token import Token
 from wrapper.trouble import reason
 
@@ -41,8 +42,7 @@ def run(*command: str, timeout: float = 60, **env: str) -> tuple[int, str, str]:
         return 127, "", e.strerror or str(e)
     except subprocess.TimeoutExpired:
         return 124, "", f"no answer in {timeout:.0f} seconds"
-    error = done.stderr.strip().splitlines()
-    return done.returncode, done.stdout, error[-1] if error else ""
+    return done.returncode, done.stdout, last_words(done.stderr)
 
 
 def github() -> Iterator[Finding]:

@@ -149,7 +149,8 @@ class Repository:
                 stager.handle(move, {e.id: e.at for e in told})
             for event in missed:
                 stager.miss(event)
-            if not fresh and any(m.came and not m.came[-1][1] for m in moved):
+            came = [m.came for m in moved if m.came and m.ref.startswith("refs/heads/")]
+            if not fresh and any(event is None for *_, (_, event) in came):
                 self.untold = self.untold or time.time()
             self._wait_for(state, late)
             if fresh:

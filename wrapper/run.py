@@ -8,11 +8,21 @@ import contextlib
 import os
 import subprocess
 import threading
+from itertools import pairwise
 
 import sh
 
 from wrapper import SCRIPTS, console
 from wrapper.builds import Build
+
+
+def last_words(text: str) -> str:
+    """The line that says why: the last, but for what git adds behind its reason."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for before, line in pairwise(lines):
+        if line == "fatal: Could not read from remote repository.":
+            return before
+    return lines[-1] if lines else ""
 
 
 class Failed(Exception):
@@ -38,7 +48,7 @@ def call(
     )
     if done.returncode == 0:
         return os.fsdecode(done.stdout)
-    said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+    said = last_words(done.stderr.decode(errors="replace"))
     words = console.line(said) or f"exit {done.returncode}"
     if done.returncode == 124:
         words = f"{script} did not end within {limit} s"

@@ -44,7 +44,6 @@ class Runner:
     def look(self, concurrency: int) -> None:
         """Goes through the queue: tells what has ended, starts what may start."""
         self.restless = False
-        paused = (self._builds / ".pause").exists()
         first: list[Build] = []
         for folder in folders(self._builds):
             try:
@@ -53,7 +52,10 @@ class Runner:
                 self._say_once(f"{e.filename}: {e.strerror}")
         for build in sorted(first, key=lambda b: b.id):
             early = self._again.get(build.id, 0) > time.monotonic()
-            if paused or early or (build.path.parent / ".pause").exists():
+            pauses = [d / ".pause" for d in (self._builds, build.path.parent)]
+            if paused := [file for file in pauses if file.exists()]:
+                self._say_once(f"{paused[0]} is there: nothing starts until it is gone")
+            if paused or early:
                 self.restless = True
             elif len(self._running) < concurrency:
                 self._start(build)

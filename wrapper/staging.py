@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import journal, release
-from wrapper.builds import Build, builds_in
+from wrapper.builds import Build, builds_in, held
 from wrapper.config import Config
 from wrapper.events import Event
 from wrapper.moves import Move, repeats
@@ -80,6 +80,8 @@ def trigger(config: Config, name: str, ref: str | None) -> int:
         return 1
     journal.tell(config.builds, name, "staged", "asked for by trigger", build=build)
     print(build.path)
+    if not held(config.builds / ".lock"):
+        print("no poller runs: it waits for one (make poll)", file=sys.stderr)
     return 0
 
 

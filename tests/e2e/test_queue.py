@@ -89,6 +89,7 @@ def test_while_paused_pushes_are_staged_and_nothing_starts(watched, name, place)
     pushes(tree)
     poller.has(name, (MAIN, tree.head))
     assert poller.states(name) == ["queued"]
+    poller.says(f"poller: {pause} is there: nothing starts until it is gone")
     pause.unlink()
     wait_for(lambda: poller.states(name) == ["success"])
 
@@ -101,6 +102,30 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     wait_for(lambda: poller.states(name) == ["success"], 20)  # of 60
     assert poller.builds(name) == [(MAIN, tree.head)]
     assert "asked for by trigger" in poller.output
+
+
+def test_trigger_without_a_poller_says_that_it_waits(watched, name, capfd):
+    _, poller = watched()
+    poller.stop()
+    capfd.readouterr()
+    assert main(["trigger", "--config", str(poller.config), name]) == 0
+    assert "no poller runs: it waits for one (make poll)" in capfd.readouterr().err
+
+
+def test_a_broken_configuration_does_not_hide_the_builds(watched, name, capfd):
+    tree, poller = watched()
+    (poller.folder / ".pause").touch()
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    poller.config.write_text("{")
+    config = ["--config", str(poller.config)]
+    [build] = builds_in(poller.folder / name)
+    capfd.readouterr()
+    assert main(["status", *config]) == main(["why", *config, tree.head]) == 0
+    said = capfd.readouterr()
+    assert build.id in said.out and "line 1 column 2" in said.err
+    assert main(["cancel", *config, build.id]) == 0
+    assert main(["plan", *config, name]) == 1
 
 
 def test_trigger_says_what_is_wrong(watched, name, capfd):
