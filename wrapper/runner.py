@@ -36,7 +36,7 @@ class Runner:
         self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
         self._pruning = threading.Lock()
         self._ended_by = 0  # the signal
-        self._said = ""
+        self._said: set[str] = set()  # what stood in the way at the last look
 
     def idle(self) -> bool:
         return not self._running
@@ -45,20 +45,24 @@ class Runner:
         """Goes through the queue: tells what has ended, starts what may start."""
         self.restless = False
         first: list[Build] = []
+        words: set[str] = set()
         for folder in folders(self._builds):
             try:
                 first += self._waiting(folder)[:1]
             except OSError as e:  # a directory that is not ours, say
-                self._say_once(f"{e.filename}: {e.strerror}")
+                words.add(f"{e.filename}: {e.strerror}")
         for build in sorted(first, key=lambda b: b.id):
             early = self._again.get(build.id, 0) > time.monotonic()
             pauses = [d / ".pause" for d in (self._builds, build.path.parent)]
             if paused := [file for file in pauses if file.exists()]:
-                self._say_once(f"{paused[0]} is there: nothing starts until it is gone")
+                words.add(f"{paused[0]} is there: nothing starts until it is gone")
             if paused or early:
                 self.restless = True
             elif len(self._running) < concurrency:
                 self._start(build)
+        for new in sorted(words - self._said):
+            say("poller", new)
+        self._said = words
 
     def ended(self, build: Build, code: int) -> None:
         """To be called, in the runner's own thread, with what on_end was given."""
@@ -128,11 +132,6 @@ class Runner:
         except Exception as e:  # no process left, say; never the end of the poller
             say(build.repository, f"{build.path} cannot be run: {e!r}")
         self._on_end(build, code)
-
-    def _say_once(self, words: str) -> None:
-        if words != self._said:
-            self._said = words
-            say("poller", words)
 
     def _prune(self) -> None:
         try:

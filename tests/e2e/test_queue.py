@@ -94,6 +94,23 @@ def test_while_paused_pushes_are_staged_and_nothing_starts(watched, name, place)
     wait_for(lambda: poller.states(name) == ["success"])
 
 
+def test_what_stands_in_the_way_is_said_once(make_repo, configure, here, name):
+    names = [f"{name}-{n}" for n in range(2)]
+    trees = [make_repo(name=n) for n in names]
+    poller = here(configure(*names))
+    for one, tree in zip(names, trees, strict=True):
+        poller.says(f"{one}: noted")
+        (poller.folder / one / ".pause").touch()
+        pushes(tree)
+        poller.has(one, (MAIN, tree.head))
+    for one in names:
+        poller.says(f"{one}/.pause is there")
+    for _ in range(3):  # it is looked at again and again
+        (poller.folder / ".wake").touch()
+        poller.settled(names[0])
+    assert [poller.output.count(f"{one}/.pause is there") for one in names] == [1, 1]
+
+
 def test_trigger_is_noticed_at_once(watched, name, capfd):
     tree, poller = watched()
     poller.github.fault("/events", times=-1, delay=30)  # no poll will tell
@@ -112,14 +129,19 @@ def test_trigger_without_a_poller_says_that_it_waits(watched, name, capfd):
     assert "no poller runs: it waits for one (make poll)" in capfd.readouterr().err
 
 
-def test_a_broken_configuration_does_not_hide_the_builds(watched, name, capfd):
+def waits(watched, name):
+    """A push whose build waits: tree, poller, the build, and --config for commands."""
     tree, poller = watched()
     (poller.folder / ".pause").touch()
     pushes(tree)
     poller.has(name, (MAIN, tree.head))
-    poller.config.write_text("{")
-    config = ["--config", str(poller.config)]
     [build] = builds_in(poller.folder / name)
+    return tree, poller, build, ["--config", str(poller.config)]
+
+
+def test_a_broken_configuration_does_not_hide_the_builds(watched, name, capfd):
+    tree, poller, build, config = waits(watched, name)
+    poller.config.write_text("{")
     capfd.readouterr()
     assert main(["status", *config]) == main(["why", *config, tree.head]) == 0
     said = capfd.readouterr()
@@ -275,12 +297,7 @@ def test_a_directory_that_cannot_be_read_stops_no_other(watched, name):
 
 
 def test_cancel_of_a_process_that_is_gone_or_of_a_pattern(watched, name, monkeypatch):
-    tree, poller = watched()
-    (poller.folder / ".pause").touch()
-    pushes(tree)
-    poller.has(name, (MAIN, tree.head))
-    [build] = builds_in(poller.folder / name)
-    config = ["--config", str(poller.config)]
+    _, _, build, config = waits(watched, name)
     assert main(["cancel", *config, "*"]) == 2
     monkeypatch.setattr(cancel, "PATIENCE", 0.3)
     with lock(build.path / "lock"):
@@ -290,12 +307,7 @@ def test_cancel_of_a_process_that_is_gone_or_of_a_pattern(watched, name, monkeyp
 
 
 def test_cancel_ends_a_build_that_waits(watched, name, capfd):
-    tree, poller = watched()
-    (poller.folder / ".pause").touch()
-    pushes(tree)
-    poller.has(name, (MAIN, tree.head))
-    [build] = builds_in(poller.folder / name)
-    config = ["--config", str(poller.config)]
+    _, poller, build, config = waits(watched, name)
     assert main(["cancel", *config, build.id]) == 0
     assert main(["cancel", *config, str(build.path)]) == 0
     assert main(["cancel", *config, "nothing"]) == 2
