@@ -24,16 +24,18 @@ mapfile -t tags <"$build/tags"
 read -r tested <"$build/tested"
 [[ $tested == "$image" ]] || fail 1 "the image $image is not the one that was tested, $tested (run unit-test.sh again)"
 
-# label TAG KEY: of the image the engine has under that tag.
-label() { docker image inspect --format "{{index .Config.Labels \"org.opencontainers.image.$2\"}}" "$name:$1"; }
-
-# fetch TAG: true with the registry's image of that tag at hand: its ID here in $theirs, its $digest there. False if it
-# has none; not being able to tell is neither. (prune.sh removes what was fetched.)
+# fetch TAG: true with the registry's image of that tag at hand: its ID here in $theirs, with its tags in $names and its
+# labels in $revision and $served; its $digest there. False if it has none; not being able to tell is neither.
 fetch() {
   local said
+  local -a about
   if said=$(docker pull "$name:$1" 2>&1); then
-    theirs=$(docker image inspect --format '{{.Id}}' "$name:$1") && echo "$theirs" >>"$build/image.pulled"
-    digest=$(grep -oP '^Digest: \Ksha256:[0-9a-f]{64}' <<<"$said") || true
+    mapfile -t about < <(docker image inspect --format "$format" "$name:$1")
+    theirs=${about[0]-} names=${about[1]-} revision=${about[2]-} served=${about[3]-}
+    [[ $theirs ]] || fail 75 "the engine does not tell of $name:$1, which it has just fetched (docker's reason is above)"
+    echo "$theirs" >>"$build/image.pulled" # prune.sh removes what was fetched
+    digest=''
+    [[ ! $said =~ Digest:\ (sha256:[0-9a-f]{64}) ]] || digest=${BASH_REMATCH[1]}
     return
   fi
   [[ ! $said =~ (manifest|name)\ unknown|not\ found$ ]] || return 1
@@ -41,11 +43,20 @@ fetch() {
   [[ ! $said =~ denied|unauthorized|no\ basic\ auth|insufficient_scope|401|403 ]] || advice="docker login; some want the repository created first"
   fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'} ($advice)"
 }
+format='{{println .Id}}{{println .RepoTags}}{{with .Config.Labels}}'
+for label in revision version; do format+='{{println (index . "org.opencontainers.image.'$label'")}}'; done
+format+='{{end}}'
 
-# tag TAG...: the image, here.
+# same: is the image that was fetched the one to push? (podman's IDs are bare)
+same() { [[ ${theirs#sha256:} == "${image#sha256:}" ]]; }
+
+# tag TAG...: the image, here, unless it is among the tags it has.
 tag() {
   local tag
-  for tag; do docker tag "$image" "$name:$tag" || fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"; done
+  for tag; do
+    [[ $has == *" $name:$tag "* ]] || docker tag "$image" "$name:$tag" \
+      || fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"
+  done
 }
 
 # push TAG...: side by side; and note the digest the registry answers with.
@@ -59,8 +70,7 @@ push() {
   for tag; do
     wait "${pids[0]}" && { [[ $(<"$build/.push.$tag") =~ digest:\ (sha256:[0-9a-f]{64}) ]] || told_by_file "$tag"; } \
       || { wait && fail 75 "cannot push $name:$tag (docker's reason is above; credentials: docker login; image gone: build.sh again)"; }
-    digest=${BASH_REMATCH[1]}
-    confirm "$tag"
+    digests[$tag]=${BASH_REMATCH[1]}
     pids=("${pids[@]:1}")
   done
 }
@@ -70,44 +80,41 @@ told_by_file() {
   docker push --quiet --digestfile "$build/.push.$1" "$name:$1" >/dev/null && [[ $(<"$build/.push.$1") =~ ^(sha256:[0-9a-f]{64})$ ]]
 }
 
-# confirm TAG: the registry has it, as $digest.
-confirm() { confirmed+=$name:$1@$digest$'\n'; }
-
 echo "tag-push.sh: $image as $name, ${tags[*]}"
 rm -f -- "$build/pushed"
-full=${tags[0]-} digest='' confirmed=''
+full=${tags[0]-} has='' own=() aliases=()
+declare -A digests=() # of the tags that the registry has confirmed
 # Without a {version} in `publish` nothing is pushed that has to stay as it is.
 if [[ $full == *"${version//+/-}"* ]] && fetch "$full"; then
-  if [[ ${theirs#sha256:} != "${image#sha256:}" ]]; then
-    [[ $(label "$full" revision) == "$commit" ]] \
+  if ! same; then
+    [[ $revision == "$commit" ]] \
       || fail 1 "$name:$full is there already, from another commit, and a version is never overwritten (tag a new one)"
     # A build cut off while it pushed, say, and built again: other tags must not point to another image.
     echo "tag-push.sh: $name:$full is there already, from the same commit; that image is left, and gets the other tags"
     image=$theirs
   fi
-  if [[ $digest ]]; then
-    confirm "$full"
-    tags=("${tags[@]:1}")
-  fi
+  has=" ${names//[][]/ } "
+  [[ ! $digest ]] || digests[$full]=$digest
 fi
-own=() aliases=()
 for tag in "${tags[@]}"; do
-  if [[ ! $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]]; then
-    own+=("$tag")
+  if [[ ${digests[$tag]-} ]]; then
     continue
+  elif [[ ! $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]]; then
+    own+=("$tag")
+  elif ! fetch "$tag"; then
+    aliases+=("$tag")
+  elif [[ $served =~ ^[0-9]+\.[0-9]+\.[0-9]+$ && $served != "$version" && $(printf '%s\n' "$served" "$version" | sort -V | tail -n 1) == "$served" ]]; then
+    echo "tag-push.sh: $name:$tag stays at $served, which is higher than $version"
+  elif same && [[ $digest ]]; then
+    digests[$tag]=$digest
+  else
+    has=${has/" $name:$tag "/ } # to fetch it has moved it
+    aliases+=("$tag")
   fi
-  if fetch "$tag"; then
-    served=$(label "$tag" version)
-    if [[ $served =~ ^[0-9]+\.[0-9]+\.[0-9]+$ && $served != "$version" && $(printf '%s\n' "$served" "$version" | sort -V | tail -n 1) == "$served" ]]; then
-      echo "tag-push.sh: $name:$tag stays at $served, which is higher than $version"
-      continue
-    fi
-  fi
-  aliases+=("$tag")
 done
 # The layers go with the first one, unless they are there; after that a push is a question and an answer.
 first=1
-[[ ! $confirmed ]] || first=0
+[[ ${#digests[@]} -eq 0 ]] || first=0
 tag "${own[@]:0:first}"
 tag "${own[@]:first}" "${aliases[@]}" &
 tagging=$!
@@ -115,5 +122,7 @@ push "${own[@]:0:first}"
 wait "$tagging" || exit
 push "${own[@]:first}"
 for tag in "${aliases[@]}"; do push "$tag"; done
-leave pushed "$confirmed"
+pushed=''
+for tag in "${tags[@]}"; do [[ ! ${digests[$tag]-} ]] || pushed+=$name:$tag@${digests[$tag]}$'\n'; done
+leave pushed "$pushed"
 rm -f -- "$build"/.push.*

@@ -76,8 +76,8 @@ is_ours() {
     done >"$work/expected"
     diff "$work/expected" "$build/pushed"
   done
-  # The version is there already, so it is not pushed again; and what was fetched to see that is known to prune.sh.
-  [[ $output != *"1.2.3: digest:"* && $output == *"latest: digest:"* ]]
+  # What was asked for and is there already is not pushed again; and what was fetched to see that is known to prune.sh.
+  [[ $output != *"1.2.3: digest:"* && $output != *"latest: digest:"* && $output == *"main: digest:"* ]]
   grep -qxF "$(<"$build/image")" "$build/image.pulled"
 }
 
