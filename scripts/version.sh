@@ -24,30 +24,29 @@ need src
 read_build commit settings.{context,version.from}
 package=./$context/package.json
 
-facts=$(mktemp -d) || fail 75 "cannot write to ${TMPDIR:-/tmp} (is the disk full?)"
-trap 'rm -rf -- "$facts"' EXIT
-
 # src ARGS...: git, in the checkout.
 src() { git -C "$build/src" "$@"; }
 
-# gather: what git says, in the files that wrapper/facts.py describes. Called in a condition: hence every &&.
+# gather: what git says, in the form that wrapper/facts.py describes.
 gather() {
-  src log -z --topo-order --no-show-signature --format='%H %P%n%cI%n%B' "$commit" -- >"$facts/log" \
-    && { src show-ref --tags --dereference >"$facts/tags" || [[ $? -eq 1 ]]; } \
-    && : >"$facts/line" \
-    && if [[ $from != tags ]] && src rev-parse -q --verify refs/remotes/origin/HEAD >/dev/null; then
-      src log --first-parent --format=%H refs/remotes/origin/HEAD -- "$package" >"$facts/line"
-    fi \
-    && while read -r sha; do printf '%s:%s\n' "$sha" "$package"; done < <(echo "$commit" && cat -- "$facts/line") \
-    | src cat-file --batch --buffer --follow-symlinks >"$facts/packages"
+  local sha line=''
+  src log -z --topo-order --no-show-signature --format='%H %P%n%cI%n%B' "$commit" --
+  printf '\0'
+  src show-ref --tags --dereference || [[ $? -eq 1 ]] # there is none
+  printf '\0'
+  if [[ $from != tags ]] && src rev-parse -q --verify refs/remotes/origin/HEAD >/dev/null; then
+    line=$(src log --first-parent --format=%H refs/remotes/origin/HEAD -- "$package")
+  fi
+  printf '%s\0' "$line"
+  while read -r sha; do printf '%s:%s\n' "$sha" "$package"; done <<<"$commit${line:+$'\n'$line}" \
+    | src cat-file --batch --buffer --follow-symlinks
+  printf '\0end'
 }
 
-gather || fail 75 "git cannot read $build/src (its reason is above; start over, from clone)"
-if ! wrapper version "$build/build.json" "$facts" >"$facts/result"; then
-  [[ -s $facts/result ]] || fail 75 "the version could not be worked out (the reason is above)"
-  fail 1 "$(<"$facts/result")"
-fi
-mapfile -d '' -t result <"$facts/result"
+# Python starts while git works.
+mapfile -d '' -t result < <(gather | wrapper version "$build/build.json")
+[[ ${#result[@]} -gt 0 ]] || fail 75 "cannot tell the version of $build/src (the reason is above; start over, from clone)"
+[[ ${#result[@]} -gt 1 ]] || fail 1 "${result[0]}"
 leave labels "${result[2]}"
 leave tags "${result[1]}"
 leave version "${result[0]}"

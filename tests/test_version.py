@@ -109,18 +109,18 @@ def test_the_pre_release_identifier_can_be_fixed():
     assert chosen(facts(), prerelease="0") == "0.1.0-0.3.gccccccc"
 
 
-def test_the_facts_are_read_as_git_tells_them(tmp_path):
+def test_the_facts_are_read_as_git_tells_them():
     one, two = "1" * 40, "2" * 40
-    (tmp_path / "log").write_bytes(
+    log = (
         f"{two} {one}\n2026-11-22T05:10:00Z\nfeat: b\n\nWhy \xff.\n\0"
         f"{one} \n2026-11-21T05:10:00Z\n\0".encode("latin-1")
     )
-    (tmp_path / "tags").write_text(
+    tags = (
         f"{one} refs/tags/a\u2028b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
-    )
-    (tmp_path / "line").write_text(f"{two}\n{one}\n{one}\n{one}\n{one}\n{one}\n")
+    ).encode()
+    line = f"{two}\n{one}\n{one}\n{one}\n{one}\n{one}".encode()
     package, folder = b'\xef\xbb\xbf{"version": "1.0.0"}', b"\0" * 32
-    (tmp_path / "packages").write_bytes(
+    packages = (
         b"%040d blob %d\n%s\n" % (0, len(package), package)
         + b"%040d blob 3\n{]\n\n" % 0
         + b"%040d blob 99999\n%s\n" % (0, b"[" * 99999)
@@ -129,7 +129,8 @@ def test_the_facts_are_read_as_git_tells_them(tmp_path):
         + f"{one}:a b/package.json missing\n".encode()
         + b"%040d blob 2\n[]\n" % 0
     )
-    found = read({"ref": "refs/heads/main"}, str(tmp_path))
+    gathered = b"\0".join([log, tags, line, packages, b"end"])
+    found = read("refs/heads/main", gathered)
     assert found.history[0] == Commit(
         two, [one], "2026-11-22T05:10:00Z", "feat: b\n\nWhy \ufffd.\n"
     )
@@ -137,6 +138,9 @@ def test_the_facts_are_read_as_git_tells_them(tmp_path):
     assert found.tags == {"a\u2028b": one, "v1": one}
     assert found.package == {"version": "1.0.0"}
     assert [package for _, package in found.line] == [None] * 5 + [[]]
+    for cut in range(0, len(gathered), 7):
+        with pytest.raises(ValueError):
+            read("refs/heads/main", gathered[:cut])
 
 
 MESSAGES = ["fix: x", "feat: x", "feat!: x", "x\n\nBREAKING CHANGE: y", "words"]

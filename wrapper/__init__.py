@@ -1,7 +1,8 @@
 """Docker Build Server: notices pushes to GitHub and starts scripts/pipeline.sh."""
 
-from pathlib import Path
+import os.path  # and no pathlib: version.sh starts Python in each build
 
-_here = Path(__file__).resolve().parent
+_here = os.path.dirname(os.path.realpath(__file__))
+_beside, _inside = os.path.dirname(_here) + "/scripts", _here + "/scripts"
 # In a checkout the scripts stand beside the package, in an installed wheel inside it.
-SCRIPTS = next(p for p in (_here / "scripts", _here.parent / "scripts") if p.is_dir())
+SCRIPTS = _inside if os.path.isdir(_inside) else _beside

@@ -35,7 +35,7 @@ def _warn(message: object) -> None:
 
 def default_source() -> str:
     """$CONFIG, else config.json in the current directory, else beside the scripts."""
-    here, beside = Path("config.json"), SCRIPTS.parent / "config.json"
+    here, beside = Path("config.json"), Path(SCRIPTS).with_name("config.json")
     default = beside if beside.exists() and not here.exists() else here
     return os.environ.get("CONFIG") or str(default)
 

@@ -1,4 +1,4 @@
-"""What git says of a commit, as version.sh has left it in a folder.
+"""What git says of a commit, as version.sh gathers it: four parts, each ended by a NUL.
 
 log        of the commit and all its ancestors, children first, each ended by a NUL:
            SHA PARENT..., the committer's date, the message, on lines of their own
@@ -6,13 +6,17 @@ tags       git show-ref --tags --dereference
 line       the commits of the default branch's own line that changed package.json,
            newest first
 packages   git cat-file --batch: package.json of the commit, then of each in `line`
+
+Then "end": what git could not read is not taken for what there is not.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wrapper.release import Commit
+
+END = b"\0end"
 
 
 class Facts(NamedTuple):
@@ -23,32 +27,24 @@ class Facts(NamedTuple):
     line: Sequence[tuple[str, object]]  # commit of the default branch, its package.json
 
 
-def read(build: dict[str, Any], folder: str) -> Facts:
-    """The facts as version.sh has left them."""
+def read(ref: str, gathered: bytes) -> Facts:
+    """The facts, of a commit that is built as this ref. ValueError: cut off."""
+    log, _, rest = gathered.removesuffix(END).partition(b"\0\0")
+    if not gathered.endswith(END):
+        raise ValueError("cut off")
+    shown, line, batch = rest.split(b"\0", 2)
     history = []
-    for record in content(f"{folder}/log").decode(errors="replace").split("\0")[:-1]:
+    for record in log.decode(errors="replace").split("\0"):
         ids, date, message = record.split("\n", 2)
         sha, *parents = ids.split()
         history.append(Commit(sha, parents, date, message))
     tags = {}
-    for line in content(f"{folder}/tags").decode(errors="replace").split("\n")[:-1]:
-        sha, ref = line.split(" ", 1)  # an annotated tag's commit follows, as name^{}
-        tags[ref.removeprefix("refs/tags/").removesuffix("^{}")] = sha
-    packages = list(_packages(content(f"{folder}/packages")))
-    line_commits = content(f"{folder}/line").decode().split()
-    return Facts(
-        build["ref"],
-        history,
-        tags,
-        packages[0],
-        list(zip(line_commits, packages[1:], strict=True)),
-    )
-
-
-def content(path: str) -> bytes:
-    """Of a file."""
-    with open(path, "rb") as file:
-        return file.read()
+    for each in shown.decode(errors="replace").split("\n")[:-1]:
+        sha, tag = each.split(" ", 1)  # an annotated tag's commit follows, as name^{}
+        tags[tag.removeprefix("refs/tags/").removesuffix("^{}")] = sha
+    package, *others = _packages(batch)
+    releases = list(zip(line.decode().split(), others, strict=True))
+    return Facts(ref, history, tags, package, releases)
 
 
 def _packages(batch: bytes) -> Iterator[object]:

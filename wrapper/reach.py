@@ -108,7 +108,7 @@ def _quota(answer: requests.Response) -> Finding:
 
 def repository(name: str, settings: dict[str, Any]) -> Finding:
     """Whether git sees it, and one of its branches is to be built."""
-    script, url = str(SCRIPTS / "remote-git.sh"), settings["url"]
+    script, url = f"{SCRIPTS}/remote-git.sh", settings["url"]
     code, out, error = run("bash", script, "ls-remote", "--heads", "--", url)
     if code:
         advice = "correct url; a private repository needs a token that may read it"

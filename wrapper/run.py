@@ -40,7 +40,7 @@ def call(
     # Should we be killed, it does not go on: the next poller does the same again.
     command = ["setpriv", "--pdeathsig", "TERM", "timeout", "-k", "5", str(limit)]
     done = subprocess.run(
-        [*command, str(SCRIPTS / script), *args],
+        [*command, f"{SCRIPTS}/{script}", *args],
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -75,7 +75,7 @@ class Pipeline:
             with self._lock, open(os.devnull) as nothing:
                 if self._signal:
                     return 128 + self._signal
-                self._process = sh.Command(str(SCRIPTS / "pipeline.sh"))(
+                self._process = sh.Command(f"{SCRIPTS}/pipeline.sh")(
                     str(self._build.path),
                     _in=nothing,
                     _out=sink,

@@ -1,7 +1,8 @@
-"""The version, image tags and labels of a build, from what version.sh has gathered.
+"""The version, image tags and labels of a build, from what version.sh gathers.
 
-python -P -m wrapper.version BUILD_JSON FACTS. Prints version, image tags and labels,
-one a line, a NUL after each of the three; or why there is no version, with exit code 1.
+python -P -m wrapper.version BUILD_JSON <FACTS. Prints version, image tags and labels,
+one a line, a NUL after each of the three; or just why there is no version, and a NUL;
+or nothing, where the facts are cut off.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from semver import Version
 
 from wrapper import image
-from wrapper.facts import Facts, content, read
+from wrapper.facts import Facts, read
 from wrapper.release import Releases, change, highest, identifier, next_version, parse
 
 DETACHED = "detached"  # the pre-release name of a commit built without a branch
@@ -75,9 +76,13 @@ def _package_releases(line: Iterable[tuple[str, object]]) -> Releases:
 
 
 def main(argv: list[str]) -> int:
-    build = json.loads(content(argv[0]))
+    with open(argv[0], "rb") as file:
+        build = json.load(file)
     settings = build["settings"]
-    facts = read(build, argv[1])
+    try:
+        facts = read(build["ref"], sys.stdin.buffer.read())
+    except ValueError:
+        return 1  # and git has said why
     if others := sorted(name for name in facts.tags if not parse(name)):
         shown = ", ".join(others[:5]) + ", …" * (len(others) > 5)
         print(f"version.sh: passed over, being no SemVer: tag {shown}", file=sys.stderr)
@@ -90,7 +95,7 @@ def main(argv: list[str]) -> int:
             version, facts.ref, head.sha, settings["publish"], releases
         )
     except ValueError as e:
-        _write(str(e))
+        _write(f"{e}\0")
         return 1
     lines = image.labels(version, head.sha, head.date, build["url"], package)
     for section in [str(version)], tags, lines:

@@ -102,14 +102,14 @@ class Project:
         loaded = resolve(json.dumps(config).encode(), str(self.work / "config.json"))
         settings = loaded.repositories[entry]
         resolved = json.dumps({"builds": str(self.builds), "settings": settings})
-        command = SCRIPTS / "stage.sh", entry, "refs/heads/main", commit
+        command = f"{SCRIPTS}/stage.sh", entry, "refs/heads/main", commit
         return Path(run(*command, SETTINGS=resolved).strip())
 
     def pipeline(self, commit: str) -> Times:
         """Stage and build a commit; seconds by step, "all" among them."""
         began = time.monotonic()
         build = self.stage(commit)
-        run(SCRIPTS / "pipeline.sh", build)
+        run(f"{SCRIPTS}/pipeline.sh", build)
         took = time.monotonic() - began
         result = json.loads((build / "result.json").read_text())
         return {s["name"]: s["seconds"] for s in result["steps"]} | {"all": took}

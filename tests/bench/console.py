@@ -51,12 +51,12 @@ def main() -> None:
         project.settings = {"test": {"command": ["sh", "-c", flood]}}
         build = project.stage(project.change())
         for step in ("clone", "npm-install", "version", "build", "unit-test"):
-            run(SCRIPTS / f"{step}.sh", build)
+            run(f"{SCRIPTS}/{step}.sh", build)
         ways: dict[str, list[float]] = {"a file": [], "pipeline.sh": [], "poller": []}
         for _ in range(turns):
-            ways["a file"].append(seconds(output, SCRIPTS / "unit-test.sh", build))
+            ways["a file"].append(seconds(output, f"{SCRIPTS}/unit-test.sh", build))
             for way, command in (
-                ("pipeline.sh", [SCRIPTS / "pipeline.sh", build]),
+                ("pipeline.sh", [f"{SCRIPTS}/pipeline.sh", build]),
                 ("poller", [sys.executable, "-c", UNDER_POLLER, build]),
             ):
                 seconds(output, *command, FROM="unit-test")
