@@ -13,6 +13,8 @@ shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib.sh"
 open_build "$@"
+# What the client's builder knows, told while the rest is made ready.
+exec {help}< <(DOCKER_BUILDKIT=1 docker build --help 2>/dev/null {LOCK_FD}>&- && echo "there is BuildKit")
 read_build repository settings.{context,dockerfile,target,build_args}
 options=()
 for name in "${!build_args[@]}"; do options+=("--build-arg=$name=${build_args[$name]}"); done
@@ -25,25 +27,12 @@ inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
 [[ -f $build/src/$dockerfile ]] || fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
 [[ -d $build/src/$context ]] || fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 
-# What the client's builder knows, told while the rest is made ready.
-exec {help}< <(DOCKER_BUILDKIT=1 docker build --help 2>/dev/null && echo "there is BuildKit")
 need labels # not before: the pipeline asks early whether there is a Dockerfile
 mapfile -t labels <"$build/labels"
 options+=("${labels[@]/#/--label=}")
 [[ ! $target ]] || options+=(--target "$target")
 
-# A 20.10 client builds with BuildKit by itself, later ones need buildx: without it not even the help is there.
-help=$(cat <&"$help")
-if [[ ${DOCKER_BUILDKIT-} != 0 && $help == *"there is BuildKit" ]]; then
-  export DOCKER_BUILDKIT=1
-  [[ $help != *--progress* ]] || options+=(--progress=plain) # podman's has none
-  [[ $help != *--metadata-file* ]] || options+=(--metadata-file "$build/.metadata")
-else
-  export DOCKER_BUILDKIT=0
-  options+=(--force-rm) # else a failed build leaves its container behind
-fi
-# buildx: one plain image, by the engine itself; an attestation would be a second, untested manifest.
-export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
+file=$(realpath -- "$build/src/$dockerfile") # BuildKit looks at its folder alone, a symlink may lead further
 SOURCE_DATE_EPOCH=$(git -C "$build/src" show -s --format=%ct)
 export SOURCE_DATE_EPOCH
 
@@ -54,8 +43,20 @@ mkdir -p -- "${link%/*}" && exec {context_lock}>"$link.lock" && flock "$context_
   && ln -sfn -- "$build/src/$context" "$link.tmp" && mv -T -- "$link.tmp" "$link" \
   || fail 75 "cannot write ${link%/*} (is the disk full?)"
 
+# A 20.10 client builds with BuildKit by itself, later ones need buildx: without it not even the help is there.
+help=$(</dev/fd/"$help")
+if [[ ${DOCKER_BUILDKIT-} != 0 && $help == *"there is BuildKit" ]]; then
+  export DOCKER_BUILDKIT=1
+  [[ $help != *--progress* ]] || options+=(--progress=plain) # podman's has none
+  [[ $help != *--metadata-file* ]] || options+=(--metadata-file "$build/.metadata")
+else
+  export DOCKER_BUILDKIT=0
+  options+=(--force-rm) # else a failed build leaves its container behind
+fi
+# buildx: one plain image, by the engine itself; an attestation would be a second, untested manifest.
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
+
 echo "build.sh: $dockerfile${target:+, stage $target}"
-file=$(realpath -- "$build/src/$dockerfile") # BuildKit looks at its folder alone, a symlink may lead further
 if ! observe docker build "${options[@]}" --iidfile "$build/.iid" --file "$file" -- "$link/"; then
   engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
   ! full_disk || fail 75 "the disk is full (docker system df shows by what)"

@@ -32,11 +32,12 @@ in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }
 # fetch: the mirror knows what the remote knows. Its HEAD names the default branch, which version.sh asks for;
 # the name is asked for only when the remote's HEAD (by a pattern: it may have none) is not at ours.
 fetch() {
-  local head
+  local head heads
   { [[ -d $mirror ]] || git init -q --bare -- "$mirror"; } \
     && LC_ALL=C observe remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
       '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
-  [[ $(in_mirror rev-parse -q --verify HEAD) != $(in_mirror rev-parse -q --verify refs/remote/HEAD) ]] || return 0
+  mapfile -t heads < <(in_mirror rev-parse HEAD refs/remote/HEAD)
+  [[ ${heads[0]-} != "${heads[1]-}" ]] || return 0
   head=$(remote ls-remote --symref -- "$url" HEAD) || return
   [[ $head != "ref: "* ]] || in_mirror symbolic-ref HEAD "$(sed -n 's/^ref: \(.*\)\tHEAD$/\1/p' <<<"$head")"
 }
@@ -63,7 +64,7 @@ if ! { fetch && check_out; }; then
   # Half a fetch is not left behind: it may be what fills the disk.
   fetch && check_out || { rm -rf -- "$mirror" && fail 75 "cannot clone $url (git's reason is above; is the disk full?)"; }
 fi
-flock -u "$mirror_lock"
+exec {mirror_lock}>&-
 
 if [[ -f $half/.gitmodules ]]; then
   remote -C "$half" "${unfiltered[@]}" submodule update --init --recursive \

@@ -48,7 +48,7 @@ finish() {
      steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1e6), attempts: (.[3] | tonumber)}],
      version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}")
   leave result.json "$result"$'\n'
-  rm -f -- "$build/cancelled"
+  [[ ! -e $build/cancelled ]] || rm -f -- "$build/cancelled"
   echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
   exit "$2"
 }
@@ -120,8 +120,8 @@ if [[ $free -lt $disk_free_min ]]; then
   (fail 75 "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\" (make room, or: scripts/prune.sh)") || true
   finish error 75
 fi
-remove_container                                   # of a run that was killed
-head -c 65536 /dev/zero >"$build/.reserve" || true # room for the result on a disk that fills up
+remove_container                               # of a run that was killed
+printf '%065536d' 0 >"$build/.reserve" || true # room for the result on a disk that fills up
 for step in "${steps[@]}"; do
   [[ $step == clone ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
   # A build that will find no Dockerfile fails before npm spends a minute, in the words of its own script.

@@ -71,10 +71,12 @@ folder=$builds/$repository
 unwritten() { fail 75 "cannot write $folder (is the disk full?)"; }
 mkdir -p -- "$folder" && exec {folder_lock}>"$folder/.lock" && flock "$folder_lock" || unwritten
 # An ID sorts above all earlier ones, whatever the clock did.
-newest=$(find "$folder" -ignore_readdir_race -mindepth 1 -maxdepth 1 -regextype posix-extended -regex '.*/[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[^/]*' -printf '%f\n' | sort | tail -n 1)
-stamp=$(date -u +%Y%m%dT%H%M%S.%6NZ)
-if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
-  [[ $newest =~ ^(....)(..)(..)T(..)(..)(..)\.(.{6})Z ]] && part=("${BASH_REMATCH[@]:1}")
+dated='^([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})\.([0-9]{6})Z-'
+newest='' now=${EPOCHREALTIME:-$(date +%s.%6N)}
+for there in "$folder"/[0-9]*; do [[ ! ${there##*/} =~ $dated ]] || newest=${there##*/}; done
+TZ=UTC0 printf -v stamp '%(%Y%m%dT%H%M%S)T.%sZ' "${now%[.,]*}" "${now#*[.,]}"
+if [[ $newest =~ $dated && ! $stamp > ${newest%%-*} ]]; then
+  part=("${BASH_REMATCH[@]:1}")
   micros=$(($(date -ud "${part[0]}-${part[1]}-${part[2]} ${part[3]}:${part[4]}:${part[5]}.${part[6]}" +%s%6N) + 1))
   stamp=$(date -ud "@${micros:0:-6}.${micros: -6}" +%Y%m%dT%H%M%S.%6NZ)
 fi

@@ -324,7 +324,7 @@ unborn=1234567890abcdef1234567890abcdef12345678
 @test "what nobody has foreseen is temporary, so that a poller asks again" {
   settled http://127.0.0.1:1/o/n.git
   mkdir "$work/bin"
-  printf '#!/bin/sh\nexit 1\n' >"$work/bin/date" && chmod +x "$work/bin/date"
+  printf '#!/bin/sh\nexit 1\n' >"$work/bin/realpath" && chmod +x "$work/bin/realpath"
   PATH=$work/bin:$PATH run -75 "$scripts/stage.sh" o/n refs/heads/main "$unborn"
   [[ ! -e $work/builds/o/n/latest ]]
 }
