@@ -31,14 +31,13 @@ object='^[0-9a-f]{40}([0-9a-f]{24})?$'
 
 settings=${SETTINGS-}
 [[ $settings ]] || settings=$(wrapper config "$repository") || exit
-mapfile -d '' -t field < <(jq -j '.builds, .settings.url | strings | ., "\u0000"' <<<"$settings" 2>/dev/null)
-[[ ${#field[@]} -eq 2 ]] || fail 2 "SETTINGS is not what python -m wrapper.config prints"
-builds=${field[0]} url=${field[1]}
+unsettled() { fail 2 "SETTINGS is not what python -m wrapper.config prints"; }
 
 # find_ref: asks the remote for $commit, and for the full name of $ref.
 find_ref() {
-  local line object_name name
+  local url line object_name name
   local -A tips=() links=()
+  url=$(jq -er '.settings.url | strings' <<<"$settings" 2>/dev/null) || unsettled
   line=$("$scripts/remote-git.sh" ls-remote --symref -- "$url" HEAD ${ref:+"$ref" "$ref^{}"}) \
     || fail 75 "cannot read $url (does it exist, and may the token read it?)"
   while IFS=$'\t' read -r object_name name; do
@@ -67,7 +66,17 @@ elif [[ ! $commit || $ref != refs/* ]]; then
   find_ref
 fi
 
-folder=$builds/$repository
+# All but the head of build.json, and what lib.sh would make of it: jq takes long to start.
+mapfile -d '' -t made < <(jq -nj --argjson resolved "$settings" --arg repository "$repository" --arg ref "$ref" \
+  --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" --arg source "${SOURCE:-manual}" '
+  def given: if . == "" then null else . end;
+  ($resolved.builds | strings), "\u0000",
+  ({$repository, url: ($resolved.settings.url | strings), $ref, $commit, before: ($before | given),
+    event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}
+  | ., "\u0000", ('"$entries))" 2>/dev/null)
+[[ ${made[*]: -1} == end ]] || unsettled
+
+folder=${made[0]}/$repository
 unwritten() { fail 75 "cannot write $folder (is the disk full?)"; }
 mkdir -p -- "$folder" && exec {folder_lock}>"$folder/.lock" && flock "$folder_lock" || unwritten
 # An ID sorts above all earlier ones, whatever the clock did.
@@ -84,13 +93,9 @@ id=$stamp-${commit:0:7}
 
 half=$folder/.staging
 rm -rf -- "$half" && mkdir -- "$half" || unwritten
-jq -nj --argjson resolved "$settings" --arg id "$id" --arg repository "$repository" --arg ref "$ref" \
-  --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" --arg source "${SOURCE:-manual}" '
-  def given: if . == "" then null else . end;
-  {format: 1, $id, $repository, url: $resolved.settings.url, $ref, $commit, before: ($before | given),
-   event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}
-  | ., "\n\u0000", ('"$entries)" \
-  | { IFS= read -r -d '' json && printf %s "$json" >"$half/build.json" && cat >"$half/.build.kept"; } && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
+printf '{"format":1,"id":"%s",%s\n' "$id" "${made[1]#\{}" >"$half/build.json" \
+  && printf '%s\0' format=1 "id=$id" "${made[@]:2}" >"$half/.build.kept" \
+  && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
   && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
-{ : >"$builds/.wake"; } 2>/dev/null || true # a running poller looks at once
+{ : >"${made[0]}/.wake"; } 2>/dev/null || true # a running poller looks at once
 echo "$folder/$id"

@@ -64,3 +64,16 @@ reads() {
     done
   done
 }
+
+@test "stage.sh leaves what would be made of its build.json" {
+  jq -n '{builds: $ARGS.named.builds, settings: {url: "file:///o/n.git", branches: ["a", "", "\"b\"\n"], build_args: {"x=": "é&"}, target: null}}' \
+    --arg builds "$work/builds" >"$work/settings"
+  BEFORE='"' EVENT='\&' SETTINGS=$(<"$work/settings") run -0 "$scripts/stage.sh" o/n 'refs/heads/a"&b' 1234567890123456789012345678901234567890
+  build=$output
+  mv "$build/.build.kept" "$work/left"
+  reads id settings.branches -- 'echo "$id ${branches[2]}"'
+  [[ $status -eq 0 && $output == "${build##*/} \"b\"" ]]
+  cmp "$work/left" "$build/.build.kept"
+  [[ $(jq -c '[.format, .id, .ref, .before, .event, .settings]' "$build/build.json") == \
+    "$(jq -c --arg id "${build##*/}" '[1, $id, "refs/heads/a\"&b", "\"", "\\&", .settings]' "$work/settings")" ]]
+}
