@@ -23,7 +23,7 @@ read_build source ref settings.{skip_ci,disk_free_min,context,dockerfile,timeout
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do steps=("${steps[@]:1}"); done
 [[ ${#steps[@]} -gt 0 ]] || fail 2 "FROM=$FROM is no step (one of clone, npm-install, version, build, unit-test, tag-push)"
 declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" ["unit-test"]="tested" ["tag-push"]="pushed")
-report=() step=${steps[0]}
+report='' step=${steps[0]}
 TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 
 [[ ${FROM-} ]] || : >"$build/console.log"
@@ -32,24 +32,41 @@ exec > >(trap '' INT TERM && exec {LOCK_FD}>&- && exec tee -ap -- "$build/consol
 tee=$!
 trap 'exec >&"$terminal" 2>&1 && drained "$tee"' EXIT
 
-# content FILE: of the build, or nothing.
-content() { [[ ! -f $build/$1 ]] || echo "$(<"$build/$1")"; }
+# strings TEXT: its lines as JSON strings, commas between them; or null. (What would end a string, our files have not.)
+strings() {
+  local lines
+  mapfile -t lines <<<"${1//[\"\\]/}"
+  printf -v lines ', "%s"' "${lines[@]}"
+  [[ ! $1 ]] && echo null || echo "${lines#, }"
+}
+
+# content FILE: of the build, as JSON strings; or null.
+content() { if [[ -f $build/$1 ]]; then strings "$(<"$build/$1")"; else echo null; fi; }
 
 # finish STATUS CODE: writes result.json and exits.
 finish() {
   trap '' INT TERM
   rm -rf -- "$build/.src.tmp" "$build/.reserve" # half a clone may be what fills the disk
-  [[ $1 == success || $1 == skipped ]] || local failed_step=$step
-  local result
-  result=$(jq -n --arg status "$1" --arg failed_step "${failed_step-}" --argjson exit_code "$2" --arg started_at "$started_at" \
-    --arg message "$(content .message)" --arg version "$(content version)" --arg image "$(content image)" --arg pushed "$(content pushed)" '
-    def given: if . == "" then null else . end;
-    {format: 1, $status, failed_step: ($failed_step | given), $exit_code, message: ($message | given), $started_at, finished_at: (now | todate),
-     steps: [$ARGS.positional | range(0; length; 4) as $i | .[$i:] | {name: .[0], status: .[1], seconds: (.[2] | tonumber / 1e6), attempts: (.[3] | tonumber)}],
-     version: ($version | given), image: ($image | given), pushed: ($pushed | split("\n"))}' --args "${report[@]}")
-  leave result.json "$result"$'\n'
+  local failed='' message=null pushed result
+  [[ $1 == success || $1 == skipped ]] || failed=$step
+  [[ ! -f $build/.message ]] || message=$(jq -Rs 'rtrimstr("\n") | if . == "" then null else . end' -- "$build/.message") # it may hold anything
+  pushed=$(content pushed)
+  TZ=UTC0 printf -v result '{
+  "format": 1,
+  "status": "%s",
+  "failed_step": %s,
+  "exit_code": %d,
+  "message": %s,
+  "started_at": "%s",
+  "finished_at": "%(%FT%TZ)T",
+  "steps": [%s],
+  "version": %s,
+  "image": %s,
+  "pushed": [%s]
+}\n' "$1" "$(strings "$failed")" "$2" "$message" "$started_at" -1 "${report#,}" "$(content version)" "$(content image)" "${pushed#null}"
+  leave result.json "$result"
   [[ ! -e $build/cancelled ]] || rm -f -- "$build/cancelled"
-  echo "pipeline.sh: $1${failed_step:+ at $failed_step}"
+  echo "pipeline.sh: $1${failed:+ at $failed}"
   exit "$2"
 }
 
@@ -97,7 +114,9 @@ run() {
   [[ $code -ne 0 ]] || kind=success
   [[ $code -ne 1 ]] || kind=failure
   ended=${EPOCHREALTIME:-$(date +%s.%6N)}
-  report+=("$1" "$kind" "$((${ended/[.,]/} - ${began/[.,]/}))" "$attempt")
+  ended=$((${ended/[.,]/} - ${began/[.,]/}))
+  printf -v report '%s,\n    {"name": "%s", "status": "%s", "seconds": %d.%06d, "attempts": %d}' "$report" "$1" "$kind" \
+    "$((ended / 1000000))" "$((ended % 1000000))" "$attempt"
   [[ $code -eq 0 ]] || finish "$kind" "$code"
 }
 
