@@ -94,8 +94,9 @@ id=$stamp-${commit:0:7}
 half=$folder/.staging
 rm -rf -- "$half" && mkdir -- "$half" || unwritten
 printf '{"format":1,"id":"%s",%s\n' "$id" "${made[1]#\{}" >"$half/build.json" \
-  && printf '%s\0' format=1 "id=$id" "${made[@]:2}" >"$half/.build.kept" \
   && sync -- "$half/build.json" "$half" && mv -T -- "$half" "$folder/$id" \
   && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
+# Last, for it counts while it is newer; and the clock of files is coarse.
+{ printf '%s\0' format=1 "id=$id" "${made[@]:2}" >"$folder/$id/.build.kept"; } 2>/dev/null || true
 { : >"${made[0]}/.wake"; } 2>/dev/null || true # a running poller looks at once
 echo "$folder/$id"

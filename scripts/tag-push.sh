@@ -27,14 +27,14 @@ read -r tested <"$build/tested"
 # fetch TAG: true with the registry's image of that tag at hand: its ID here in $theirs, with its tags in $names and its
 # labels in $revision and $served; its $digest there. False if it has none; not being able to tell is neither.
 fetch() {
-  local said
-  local -a about
+  local said here
+  theirs='' names='' revision='' served='' digest=''
+  exec {here}< <(about "$1" 2>/dev/null) # told meanwhile, for it may be the one the engine has
   if said=$(docker pull "$name:$1" 2>&1); then
-    mapfile -t about < <(docker image inspect --format "$format" "$name:$1")
-    theirs=${about[0]-} names=${about[1]-} revision=${about[2]-} served=${about[3]-}
+    [[ $said == *"Image is up to date"* ]] || exec {here}< <(about "$1")
+    { read -r theirs && read -r names && read -r revision && read -r served; } <&"$here" || true
     [[ $theirs ]] || fail 75 "the engine does not tell of $name:$1, which it has just fetched (docker's reason is above)"
     echo "$theirs" >>"$build/image.pulled" # prune.sh removes what was fetched
-    digest=''
     [[ ! $said =~ Digest:\ (sha256:[0-9a-f]{64}) ]] || digest=${BASH_REMATCH[1]}
     return
   fi
@@ -43,9 +43,12 @@ fetch() {
   [[ ! $said =~ denied|unauthorized|no\ basic\ auth|insufficient_scope|401|403 ]] || advice="docker login; some want the repository created first"
   fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'} ($advice)"
 }
-format='{{println .Id}}{{println .RepoTags}}{{with .Config.Labels}}'
-for label in revision version; do format+='{{println (index . "org.opencontainers.image.'$label'")}}'; done
-format+='{{end}}'
+
+# about TAG: what the engine has under it: ID, tags, and two labels, where there are labels.
+about() {
+  local label='{{println (index . "org.opencontainers.image'
+  docker image inspect --format "{{println .Id}}{{println .RepoTags}}{{with .Config.Labels}}$label.revision\")}}$label.version\")}}{{end}}" "$name:$1"
+}
 
 # same: is the image that was fetched the one to push? (podman's IDs are bare)
 same() { [[ ${theirs#sha256:} == "${image#sha256:}" ]]; }
