@@ -24,11 +24,14 @@ exec {lock}>"$entry.lock" # its time is that of the last use: prune.sh lets the 
 flock -s "$lock"
 if [[ -d $entry ]]; then
   rm -rf node_modules
-  if cmp -s -- "$entry/list" <(list "$entry/node_modules") && cp -al -- "$entry/node_modules" node_modules; then
+  cp -al -- "$entry/node_modules" node_modules & # while it is looked at
+  links=$!
+  if cmp -s -- "$entry/list" <(list "$entry/node_modules") && wait "$links"; then
     echo "kept-modules.sh: ${entry##*/}, nothing to install"
     exit 0
   fi
   echo "kept-modules.sh: ${entry##*/} is damaged; installing anew"
+  wait
   flock "$lock"
   rm -rf -- node_modules "$entry"
 fi
