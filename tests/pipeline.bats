@@ -192,6 +192,22 @@ all_succeed() {
   [[ $output != *"npm was asked"* && $(result '[.steps[].name] | join(" ")') == "clone build" ]]
 }
 
+@test "the version is worked out beside npm-install, and told of in its turn" {
+  on npm-install
+  change '.settings.install.command = ["sh", "-c", "until test -e ../version; do sleep 0.02; done; echo npm is done"] | .settings.timeouts["npm-install"] = 10'
+  : >"$build/console.log"
+  ends 0 success null
+  run awk -v words='== npm-install|npm is done|== version|version.sh: 0.3.0|== build' \
+    'BEGIN {n = split(words, word, "|"); i = 1} i <= n && index($0, word[i]) {i++} /^version.sh: / {said++} END {print i - 1 == n && said == 1 ? "in order" : "no " word[i]}' "$build/console.log"
+  [[ $output == "in order" && $(result '[.steps[].name] | join(" ")') == "npm-install version build unit-test tag-push" ]]
+  on version
+  FROM=npm-install
+  change '.ref = "refs/tags/nonsense"'
+  ends 1 failure version 'version.sh: tag "nonsense" is no SemVer'
+  change '.settings.install.command = ["sh", "-c", "sleep 0.5; false"]'
+  ends 1 failure npm-install 'npm-install.sh: sh -c sleep 0.5; false failed'
+}
+
 @test "FROM=STEP goes on from each step, with what the earlier ones left" {
   for step in "${all_steps[@]}"; do
     on "$step"

@@ -45,6 +45,9 @@ class Scene:
         self.gate.close()
         pause.unlink()
         poller.wait_for(self.gate.reached)
+        # For version.sh begins beside npm-install.sh.
+        turn, console = f"== {self.gate.step}\n", build.path / "console.log"
+        poller.wait_for(lambda: turn in console.read_text())
         return build
 
 

@@ -108,7 +108,7 @@ class Gate:
     BALLAST = 24
 
     def __init__(self, step: str, name: str, hub: GitHub, registry: Service) -> None:
-        self._hub, self._registry = hub, registry
+        self.step, self._hub, self._registry = step, hub, registry
         self._opened = threading.Event()
         self._uploads = f"registry/**/{name}/_uploads/*/data" * (step == "tag-push")
         self._path = "/git-upload-pack" if step == "clone" else f"/gate/{step}"
