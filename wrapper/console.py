@@ -20,7 +20,8 @@ _lock = threading.Lock()
 
 def clean(text: bytes) -> bytes:
     """Without what could move the cursor, recolour or reorder; lines stay lines."""
-    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\x1b" in text:
         text = _ESCAPE.sub(b"", text)
     text = text.translate(None, _CONTROL)
