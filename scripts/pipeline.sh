@@ -4,6 +4,7 @@
 #   clone > npm-install > version > build > unit-test > tag-push
 #
 # version.sh already runs beside npm-install.sh; its output is shown in its turn.
+#
 # Reads     build.json, and the settings skip_ci, timeouts, retries and disk_free_min in it
 # Writes    console.log   every byte the steps print, in order
 #           result.json   what happened, step by step

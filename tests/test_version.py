@@ -139,7 +139,7 @@ def test_the_facts_are_read_as_git_tells_them():
     assert found.package == {"version": "1.0.0"}
     assert [package for _, package in found.line] == [None] * 5 + [[]]
     for cut in range(0, len(gathered), 7):
-        with pytest.raises(ValueError):
+        with pytest.raises(EOFError):
             read("refs/heads/main", gathered[:cut])
 
 

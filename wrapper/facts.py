@@ -28,10 +28,10 @@ class Facts(NamedTuple):
 
 
 def read(ref: str, gathered: bytes) -> Facts:
-    """The facts, of a commit that is built as this ref. ValueError: cut off."""
-    log, _, rest = gathered.removesuffix(END).partition(b"\0\0")
+    """The facts, of a commit that is built as this ref. EOFError: they are cut off."""
     if not gathered.endswith(END):
-        raise ValueError("cut off")
+        raise EOFError
+    log, _, rest = gathered.removesuffix(END).partition(b"\0\0")
     shown, line, batch = rest.split(b"\0", 2)
     history = []
     for record in log.decode(errors="replace").split("\0"):

@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
     settings = build["settings"]
     try:
         facts = read(build["ref"], sys.stdin.buffer.read())
-    except ValueError:
+    except EOFError:
         return 1  # and git has said why
     if others := sorted(name for name in facts.tags if not parse(name)):
         shown = ", ".join(others[:5]) + ", …" * (len(others) > 5)
