@@ -28,7 +28,7 @@ open_build() {
     manual
     exit 0
   fi
-  [[ $# -eq 1 && $1 != -* ]] || fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
+  [[ $# -eq 1 && ${1:--} != -* ]] || fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
   [[ -f $1/build.json ]] || fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
   build=$(cd -P -- "$1" && pwd)
   local root=${build%/*/*/*}

@@ -105,6 +105,10 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   versioned main
   version_is 0.1.0-main.1~
   [[ $output == 'version.sh: passed over, being no SemVer: tag 1.2, a"b, nightly, v1, web-v1.1.0, …'* ]]
+  commit app package.json '{"version": "1.0"}'
+  versioned main
+  version_is 0.1.0-main.2~
+  [[ $output == *$'\nversion.sh: passed over, being no SemVer: "version": "1.0" in package.json\n'* ]]
 }
 
 @test "a hotfix branch off an old release goes on from the last tag in its own history" {

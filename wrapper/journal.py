@@ -68,7 +68,7 @@ def why(builds: Path, asked: str) -> int:
     if not found:
         print(
             f"The journal does not know {asked} (a commit's first 4 or more digits, a "
-            "branch, a tag or a build's ID)",
+            "branch, a tag or a build's ID; what is built by hand is not in it)",
             file=sys.stderr,
         )
     return 0 if found else 1

@@ -83,11 +83,12 @@ def main(argv: list[str]) -> int:
         facts = read(build["ref"], sys.stdin.buffer.read())
     except EOFError:
         return 1  # and git has said why
-    if others := sorted(name for name in facts.tags if not parse(name)):
-        shown = ", ".join(others[:5]) + ", …" * (len(others) > 5)
-        print(f"version.sh: passed over, being no SemVer: tag {shown}", file=sys.stderr)
     head = facts.history[0]
     package = facts.package if isinstance(facts.package, dict) else {}
+    if others := sorted(name for name in facts.tags if not parse(name)):
+        _pass_over("tag " + ", ".join(others[:5]) + ", …" * (len(others) > 5))
+    if "version" in package and not _version(package):
+        _pass_over(f'"version": {json.dumps(package["version"])[:80]} in package.json')
     try:
         rules = settings["version"]
         version, releases = choose(facts, rules["from"], rules["prerelease"])
@@ -101,6 +102,10 @@ def main(argv: list[str]) -> int:
     for section in [str(version)], tags, lines:
         _write("".join(f"{line}\n" for line in section) + "\0")
     return 0
+
+
+def _pass_over(what: str) -> None:
+    print(f"version.sh: passed over, being no SemVer: {what}", file=sys.stderr)
 
 
 def _write(text: str) -> None:

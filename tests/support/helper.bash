@@ -76,6 +76,7 @@ is_a_step() {
   stage refs/heads/main "$(printf '%040d' 1)"
   fresh=$(ls -A "$build")
   fails 2 "usage: $1.sh BUILD" "$step"
+  fails 2 "usage: $1.sh BUILD" "$step" ""
   fails 2 "usage: $1.sh BUILD" "$step" "$build" "$build"
   for argument in "" -x --help "$work/missing" "$work" "$build/build.json"; do
     fails 2 "$1.sh: " "$step" "$argument"
