@@ -14,7 +14,7 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib.sh"
 open_build "$@"
 # What the client's builder knows, told while the rest is made ready.
-exec {help}< <(DOCKER_BUILDKIT=1 docker build --help 2>/dev/null {LOCK_FD}>&- && echo "there is BuildKit")
+exec {help}< <(exec {LOCK_FD}>&- && DOCKER_BUILDKIT=1 docker build --help 2>/dev/null && echo "there is BuildKit")
 read_build repository settings.{context,dockerfile,target,build_args}
 options=()
 for name in "${!build_args[@]}"; do options+=("--build-arg=$name=${build_args[$name]}"); done

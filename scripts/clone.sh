@@ -21,8 +21,8 @@ half=$build/.src.tmp
 mkdir -p -- "${mirror%/*}" && exec {mirror_lock}>"$mirror.lock" && flock "$mirror_lock" \
   || fail 75 "cannot write ${mirror%/*} (is the disk full?)"
 
-# Git's housekeeping stays in the foreground: a stray process would hold the build's lock.
-remote() { "$scripts/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false "$@"; }
+# What git leaves behind (a credential cache, say) is to hold no lock; its housekeeping stays in the foreground.
+remote() { "$scripts/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false "$@" {LOCK_FD}>&- {mirror_lock}>&-; }
 
 # By --git-dir: with -C git would look for a repository further up, should this one be damaged.
 in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }
@@ -36,8 +36,8 @@ fetch() {
   { [[ -d $mirror ]] || git init -q --bare -- "$mirror"; } \
     && LC_ALL=C observe remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
       '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
-  mapfile -t heads < <(in_mirror rev-parse HEAD refs/remote/HEAD)
-  [[ ${heads[0]-} != "${heads[1]-}" ]] || return 0
+  mapfile -t heads < <(in_mirror rev-parse refs/remote/HEAD HEAD) # of what is not there it prints the name, and ends
+  [[ ${heads[0]-} != "${heads[1]-}" && ${heads[0]-} != refs/remote/HEAD ]] || return 0
   head=$(remote ls-remote --symref -- "$url" HEAD) || return
   [[ $head != "ref: "* ]] || in_mirror symbolic-ref HEAD "$(sed -n 's/^ref: \(.*\)\tHEAD$/\1/p' <<<"$head")"
 }
@@ -64,7 +64,7 @@ if ! { fetch && check_out; }; then
   # Half a fetch is not left behind: it may be what fills the disk.
   fetch && check_out || { rm -rf -- "$mirror" && fail 75 "cannot clone $url (git's reason is above; is the disk full?)"; }
 fi
-exec {mirror_lock}>&-
+flock -u "$mirror_lock"
 
 if [[ -f $half/.gitmodules ]]; then
   remote -C "$half" "${unfiltered[@]}" submodule update --init --recursive \

@@ -8,13 +8,14 @@ build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
 [[ ${0##*/} =~ ^(stage|clone|pipeline)\.sh$ ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE
 
-# fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code.
+# fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code. A step that runs
+# ahead of its turn only says it: it runs once more then.
 fail() {
   local message="${0##*/}: ${*:2}"
   message=${message//[[:cntrl:]]/ } # names come from strangers
   printf '%s\n' "$message" >&2
   # Held by another (69): then the build's files are not ours to touch.
-  [[ ! ${build-} || $1 -eq 69 ]] || { rm -f -- "$build/.reserve" && printf '%s\n' "$message" >"$build/.message"; } || true
+  [[ ! ${build-} || $1 -eq 69 || ${AHEAD-} ]] || { rm -f -- "$build/.reserve" && printf '%s\n' "$message" >"$build/.message"; } || true
   exit "$1"
 }
 
@@ -127,7 +128,7 @@ need() {
 # observe COMMAND...: runs it; what it prints is seen as ever, and kept for said.
 observe() {
   local code=0 tee
-  { "$@"; } > >(exec tee -- "$build/.said") 2>&1 || code=$?
+  { "$@"; } > >(exec tee -- "$build/.said" {LOCK_FD}>&-) 2>&1 || code=$?
   tee=$!
   drained "$tee"
   full=''

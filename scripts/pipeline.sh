@@ -25,6 +25,7 @@ read_build source ref settings.{skip_ci,disk_free_min,context,dockerfile,timeout
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do steps=("${steps[@]:1}"); done
 [[ ${#steps[@]} -gt 0 ]] || fail 2 "FROM=$FROM is no step (one of clone, npm-install, version, build, unit-test, tag-push)"
 declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" ["unit-test"]="tested" ["tag-push"]="pushed")
+declare -A ahead=() # process IDs of what runs before its turn
 report='' step=${steps[0]}
 TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 
@@ -48,6 +49,8 @@ content() { if [[ -f $build/$1 ]]; then strings "$(<"$build/$1")"; else echo nul
 # finish STATUS CODE: writes result.json and exits.
 finish() {
   trap '' INT TERM
+  local pid
+  for pid in "${ahead[@]}"; do kill "$pid" && wait "$pid" || true; done 2>/dev/null
   rm -rf -- "$build/.src.tmp" "$build/.reserve" # half a clone may be what fills the disk
   local failed='' message=null pushed result
   [[ $1 == success || $1 == skipped ]] || failed=$step
@@ -101,10 +104,9 @@ await() {
 # ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is shown in its turn; and should
 # it fail, it runs once more then.
 ahead() {
-  setpriv --pdeathsig TERM timeout -k 10 "${timeouts[$1]}" "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
+  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "${timeouts[$1]}" "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
   ahead[$1]=$!
 }
-declare -A ahead=() # process IDs
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
@@ -118,6 +120,7 @@ run() {
     else
       await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
     fi
+    unset "ahead[$1]"
     [[ $code -eq 75 && $attempt -le $more ]] || break
     echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((more + 1)))"
     await sleep "$((2 ** attempt))"
@@ -130,6 +133,7 @@ run() {
   [[ $code -ne 1 ]] || kind=failure
   ended=${EPOCHREALTIME:-$(date +%s.%6N)}
   ended=$((${ended/[.,]/} - ${began/[.,]/}))
+  [[ $ended -ge 0 ]] || ended=0 # the clock was set back
   printf -v report '%s,\n    {"name": "%s", "status": "%s", "seconds": %d.%06d, "attempts": %d}' "$report" "$1" "$kind" \
     "$((ended / 1000000))" "$((ended % 1000000))" "$attempt"
   [[ $code -eq 0 ]] || finish "$kind" "$code"

@@ -74,7 +74,7 @@ mapfile -d '' -t made < <(jq -nj --argjson resolved "$settings" --arg repository
   ({$repository, url: ($resolved.settings.url | strings), $ref, $commit, before: ($before | given),
     event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}
   | ., "\u0000", ('"$entries))" 2>/dev/null)
-[[ ${made[*]: -1} == end ]] || unsettled
+[[ ${made[0]-} && ${made[*]: -1} == end ]] || unsettled
 
 folder=${made[0]}/$repository
 unwritten() { fail 75 "cannot write $folder (is the disk full?)"; }

@@ -33,7 +33,7 @@ fetch() {
   if said=$(docker pull "$name:$1" 2>&1); then
     [[ $said == *"Image is up to date"* ]] || exec {here}< <(about "$1")
     { read -r theirs && read -r names && read -r revision && read -r served; } <&"$here" || true
-    [[ $theirs ]] || fail 75 "the engine does not tell of $name:$1, which it has just fetched (docker's reason is above)"
+    [[ $theirs ]] || fail 75 "the engine does not tell of $name:$1, which it has just fetched (see: docker image inspect)"
     echo "$theirs" >>"$build/image.pulled" # prune.sh removes what was fetched
     [[ ! $said =~ Digest:\ (sha256:[0-9a-f]{64}) ]] || digest=${BASH_REMATCH[1]}
     return
@@ -44,10 +44,10 @@ fetch() {
   fail 75 "cannot ask the registry for $name:$1: ${said##*$'\n'} ($advice)"
 }
 
-# about TAG: what the engine has under it: ID, tags, and two labels, where there are labels.
+# about TAG: what the engine has under it: ID, tags, and two labels, where there are labels. (podman knows {{.Id}} as it is.)
 about() {
   local label='{{println (index . "org.opencontainers.image'
-  docker image inspect --format "{{println .Id}}{{println .RepoTags}}{{with .Config.Labels}}$label.revision\")}}$label.version\")}}{{end}}" "$name:$1"
+  docker image inspect --format "{{.Id}}{{println}}{{println .RepoTags}}{{with .Config.Labels}}$label.revision\")}}$label.version\")}}{{end}}" "$name:$1"
 }
 
 # same: is the image that was fetched the one to push? (podman's IDs are bare)

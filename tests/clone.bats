@@ -241,6 +241,18 @@ submodule() {
   whole
 }
 
+@test "what git leaves running holds no lock" {
+  mkdir "$work/bin"
+  printf '#!/bin/bash\n[[ " $* " != *" fetch "* ]] || { sleep 60 >/dev/null 2>&1 & echo "$!" >"%s"; }\nexec "%s" "$@"\n' \
+    "$work/left" "$(type -P git)" >"$work/bin/git" && chmod +x "$work/bin/git"
+  stage
+  PATH=$work/bin:$PATH steps clone
+  kill -0 "$(<"$work/left")"
+  flock -n "$build/lock" true
+  flock -n "$(mirror).lock" true
+  kill "$(<"$work/left")"
+}
+
 @test "five at once, while branches come and go, are each complete" {
   local -a all
   for n in {1..5}; do

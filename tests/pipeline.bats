@@ -204,8 +204,22 @@ all_succeed() {
   FROM=npm-install
   change '.ref = "refs/tags/nonsense"'
   ends 1 failure version 'version.sh: tag "nonsense" is no SemVer'
-  change '.settings.install.command = ["sh", "-c", "sleep 0.5; false"]'
-  ends 1 failure npm-install 'npm-install.sh: sh -c sleep 0.5; false failed'
+  for delay in 0 0 0.02 0 0.5; do
+    change '.settings.install.command = ["sleep", $delay, "and fail"]' --arg delay "$delay"
+    ends 1 failure npm-install "npm-install.sh: sleep $delay and fail failed"
+    flock -n "$build/lock" true
+    [[ $(result .version) == null && ! -e $build/version ]]
+  done
+}
+
+@test "a clock that is set back is no trouble" {
+  on unit-test
+  mkdir "$work/bin"
+  echo 'unset EPOCHREALTIME' >"$work/env"
+  printf '#!/bin/sh\nread -r now <"%s"; echo $((now - 100)) >"%s"; echo "$now.500000"\n' "$work/now" "$work/now" >"$work/bin/date"
+  echo 1700000000 >"$work/now" && chmod +x "$work/bin/date"
+  PATH=$work/bin:$PATH BASH_ENV=$work/env ends 0 success null
+  [[ $(<"$work/now") -lt 1700000000 && $(result '[.steps[].seconds] | tostring') == "[0,0]" ]]
 }
 
 @test "FROM=STEP goes on from each step, with what the earlier ones left" {

@@ -67,7 +67,7 @@ unborn=1234567890abcdef1234567890abcdef12345678
 
 @test "settings from a caller that are none are exit 2, and leave nothing" {
   cd "$work"
-  for settings in 'no json' '{}' '[]' '{"builds": 1}' '"x"'; do
+  for settings in 'no json' '{}' '[]' '{"builds": 1}' '{"settings": {"url": "x"}}' '{"builds": "/nowhere", "settings": {}}' '"x"'; do
     fails 2 SETTINGS env SETTINGS="$settings" "$scripts/stage.sh" o/n refs/heads/main "$unborn"
   done
   [[ ! $(ls -A "$work") ]]

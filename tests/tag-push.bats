@@ -81,6 +81,16 @@ is_ours() {
   grep -qxF "$(<"$build/image")" "$build/image.pulled"
 }
 
+@test "a client that tells an ID by that word alone, as podman" {
+  printf '#!/bin/sh\ncase "$*" in *[!{].Id*) echo "no field Id" >&2; exit 125; esac\nexec "%s" "$@"\n' "$DOCKER" >"$work/docker"
+  chmod +x "$work/docker"
+  for version in 1.2.3 1.2.4 1.2.4; do
+    built "$version" "aaa$version" "$version" 1.2
+    DOCKER=$work/docker pushes
+    [[ $(served 1.2) == "$(served "$version")" ]]
+  done
+}
+
 @test "an image other than the tested one is refused" {
   built 1.0.0 aaa 1.0.0
   cp "$build/tested" "$work"
