@@ -78,11 +78,11 @@ class Project:
         self.change()
 
     def change(self) -> str:
-        """Push a one-line change; its commit."""
+        """Push a one-line change, to what no run had before; its commit."""
         self.count += 1
         (self.tree / "app.js").write_text(
             "const app = module.exports = require('express')()\n"
-            f"app.get('/', (_, answer) => answer.send('{self.name} {self.count}'))\n"
+            f"app.get('/', (_, answer) => answer.send('{self.tree} {self.count}'))\n"
         )
         run("git", "add", "-A", cwd=self.tree)
         author = ("-c", "user.name=Bench", "-c", "user.email=bench@example.com")
