@@ -111,6 +111,12 @@ ci_variables() {
   esac
 }
 
+# now NAME: the time into that variable, in microseconds since 1970. (bash 5 knows it without a process.)
+now() {
+  local _now=${EPOCHREALTIME:-$(date +%s.%6N)}
+  printf -v "$1" %s "${_now/[.,]/}"
+}
+
 # leave FILE TEXT: it becomes FILE of the build; written beside and renamed, so half of it is never seen.
 leave() {
   printf %s "$2" >"$build/.$1.tmp" && mv -f -- "$build/.$1.tmp" "$build/$1" \

@@ -46,11 +46,20 @@ strings() {
 # content FILE: of the build, as JSON strings; or null.
 content() { if [[ -f $build/$1 ]]; then strings "$(<"$build/$1")"; else echo null; fi; }
 
+# end_jobs: what still runs. timeout hands a signal to the whole group of its step, and goes with its child: what is
+# left there had its chance.
+end_jobs() {
+  local child
+  for child in $(jobs -p); do
+    kill -TERM "$child" && wait "$child" || true
+    kill -KILL -- "-$child" || true
+  done 2>/dev/null
+}
+
 # finish STATUS CODE: writes result.json and exits.
 finish() {
   trap '' INT TERM
-  local pid
-  for pid in "${ahead[@]}"; do kill "$pid" && wait "$pid" || true; done 2>/dev/null
+  end_jobs                                      # say, what runs ahead
   rm -rf -- "$build/.src.tmp" "$build/.reserve" # half a clone may be what fills the disk
   local failed='' message=null pushed result
   [[ $1 == success || $1 == skipped ]] || failed=$step
@@ -75,15 +84,10 @@ finish() {
   exit "$2"
 }
 
-# stop CODE: on a signal. timeout hands it to the whole group of the step, and goes with its child: what is left there
-# had its chance. A container is no part of that.
+# stop CODE: on a signal. A container is no part of any group.
 stop() {
-  local child
   trap '' INT TERM
-  for child in $(jobs -p); do
-    kill -TERM "$child" && wait "$child" || true
-    kill -KILL -- "-$child" || true
-  done 2>/dev/null
+  end_jobs
   remove_container
   echo "pipeline.sh: ended by a signal at $step"
   [[ $1 -eq 143 && ! -e $build/cancelled ]] || finish cancelled 130
@@ -110,8 +114,8 @@ ahead() {
 
 # run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
 run() {
-  local attempt kind=error began ended seconds=${timeouts[$1]} more=${retries[$1]}
-  began=${EPOCHREALTIME:-$(date +%s.%6N)}
+  local attempt kind=error began ended took seconds=${timeouts[$1]} more=${retries[$1]}
+  now began
   for ((attempt = 1; ; attempt++)); do
     [[ ! -e $build/.message ]] || rm -f -- "$build/.message"
     if [[ ${ahead[$1]-} ]] && wait "${ahead[$1]}"; then
@@ -120,7 +124,6 @@ run() {
     else
       await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
     fi
-    unset "ahead[$1]"
     [[ $code -eq 75 && $attempt -le $more ]] || break
     echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((more + 1)))"
     await sleep "$((2 ** attempt))"
@@ -131,11 +134,10 @@ run() {
   fi
   [[ $code -ne 0 ]] || kind=success
   [[ $code -ne 1 ]] || kind=failure
-  ended=${EPOCHREALTIME:-$(date +%s.%6N)}
-  ended=$((${ended/[.,]/} - ${began/[.,]/}))
-  [[ $ended -ge 0 ]] || ended=0 # the clock was set back
+  now ended
+  took=$((ended > began ? ended - began : 0)) # a clock may be set back
   printf -v report '%s,\n    {"name": "%s", "status": "%s", "seconds": %d.%06d, "attempts": %d}' "$report" "$1" "$kind" \
-    "$((ended / 1000000))" "$((ended % 1000000))" "$attempt"
+    "$((took / 1000000))" "$((took % 1000000))" "$attempt"
   [[ $code -eq 0 ]] || finish "$kind" "$code"
 }
 

@@ -74,20 +74,22 @@ mapfile -d '' -t made < <(jq -nj --argjson resolved "$settings" --arg repository
   ({$repository, url: ($resolved.settings.url | strings), $ref, $commit, before: ($before | given),
     event: ($event | given), $source, staged_at: (now | todate), settings: $resolved.settings}
   | ., "\u0000", ('"$entries))" 2>/dev/null)
-[[ ${made[0]-} && ${made[*]: -1} == end ]] || unsettled
+builds=${made[0]-}
+[[ $builds && ${made[*]: -1} == end ]] || unsettled
 
-folder=${made[0]}/$repository
+folder=$builds/$repository
 unwritten() { fail 75 "cannot write $folder (is the disk full?)"; }
 mkdir -p -- "$folder" && exec {folder_lock}>"$folder/.lock" && flock "$folder_lock" || unwritten
 # An ID sorts above all earlier ones, whatever the clock did.
 dated='^([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})\.([0-9]{6})Z-'
-newest='' now=${EPOCHREALTIME:-$(date +%s.%6N)}
-for there in "$folder"/[0-9]*; do [[ ! ${there##*/} =~ $dated ]] || newest=${there##*/}; done
-TZ=UTC0 printf -v stamp '%(%Y%m%dT%H%M%S)T.%sZ' "${now%[.,]*}" "${now#*[.,]}"
-if [[ $newest =~ $dated && ! $stamp > ${newest%%-*} ]]; then
-  part=("${BASH_REMATCH[@]:1}")
+stamp() { TZ=UTC0 printf -v stamp '%(%Y%m%dT%H%M%S)T.%sZ' "${micros:0:-6}" "${micros: -6}"; }
+newest=''
+for there in "$folder"/[0-9]*; do [[ ! ${there##*/} =~ $dated ]] || newest=${there##*/} part=("${BASH_REMATCH[@]:1}"); done
+now micros
+stamp
+if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
   micros=$(($(date -ud "${part[0]}-${part[1]}-${part[2]} ${part[3]}:${part[4]}:${part[5]}.${part[6]}" +%s%6N) + 1))
-  stamp=$(date -ud "@${micros:0:-6}.${micros: -6}" +%Y%m%dT%H%M%S.%6NZ)
+  stamp
 fi
 id=$stamp-${commit:0:7}
 
@@ -98,5 +100,5 @@ printf '{"format":1,"id":"%s",%s\n' "$id" "${made[1]#\{}" >"$half/build.json" \
   && ln -sfn -- "$id" "$folder/.latest" && mv -T -- "$folder/.latest" "$folder/latest" && sync -- "$folder" || unwritten
 # Last, for it counts while it is newer; and the clock of files is coarse.
 { printf '%s\0' format=1 "id=$id" "${made[@]:2}" >"$folder/$id/.build.kept"; } 2>/dev/null || true
-{ : >"${made[0]}/.wake"; } 2>/dev/null || true # a running poller looks at once
+{ : >"$builds/.wake"; } 2>/dev/null || true # a running poller looks at once
 echo "$folder/$id"

@@ -172,11 +172,7 @@ def test_builds_of_a_person_are_left_alone(watched, name):
 
 
 def test_a_build_that_a_dead_poller_left_running(watched, name):
-    tree, poller = watched()
-    (poller.folder / ".pause").touch()
-    pushes(tree)
-    poller.has(name, (MAIN, tree.head))
-    [build] = builds_in(poller.folder / name)
+    _, poller, build, _ = waits(watched, name)
     (build.path / "console.log").touch()
     with lock(build.path / "lock"):
         (poller.folder / ".pause").unlink()
@@ -321,10 +317,7 @@ def test_cancel_ends_a_build_that_waits(watched, name, capfd):
 def test_a_repository_taken_out_of_the_configuration_still_has_its_builds_built(
     watched, name, configure
 ):
-    tree, poller = watched()
-    (poller.folder / ".pause").touch()
-    pushes(tree)
-    poller.has(name, (MAIN, tree.head))
+    _, poller, *_ = waits(watched, name)
     configure("other/one")
     poller.says("removed")
     (poller.folder / ".pause").unlink()
