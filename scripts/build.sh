@@ -11,7 +11,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 open_build "$@"
 # What the client's builder knows, told while the rest is made ready.
 exec {help}< <(exec {LOCK_FD}>&- && DOCKER_BUILDKIT=1 docker build --help 2>/dev/null && echo "there is BuildKit")

@@ -11,7 +11,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 open_build "$@"
 read_build repository url ref commit
 
@@ -22,7 +22,7 @@ mkdir -p -- "${mirror%/*}" && exec {mirror_lock}>"$mirror.lock" && flock "$mirro
   || fail 75 "cannot write ${mirror%/*} (is the disk full?)"
 
 # What git leaves behind (a credential cache, say) is to hold no lock; its housekeeping stays in the foreground.
-remote() { "$scripts/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false "$@" {LOCK_FD}>&- {mirror_lock}>&-; }
+remote() { "$scripts/lib/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false "$@" {LOCK_FD}>&- {mirror_lock}>&-; }
 
 # By --git-dir: with -C git would look for a repository further up, should this one be damaged.
 in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }

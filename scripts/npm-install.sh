@@ -13,7 +13,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 open_build "$@"
 need src
 read_build id commit ref settings.{repository,context,install.image,install.command}
@@ -47,7 +47,7 @@ decides() {
 kept=()
 own='"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:|"workspaces"|"(file|link):'
 if [[ "${command[*]:0:2}" == "npm ci" && ! -e binding.gyp ]] && ! grep -qsE "$own" package.json && key=$(decides | sha256sum); then
-  kept=("$scripts/kept-modules.sh" "$cache/node_modules/${key%% *}")
+  kept=("$scripts/lib/kept-modules.sh" "$cache/node_modules/${key%% *}")
 fi
 
 ci_variables "$id" "$repository" "$commit" "$ref"

@@ -12,7 +12,7 @@
 set -euo pipefail
 shopt -s inherit_errexit nullglob dotglob
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 
 if [[ ${1-} == -h ]]; then
   manual

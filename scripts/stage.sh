@@ -15,7 +15,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 trap 'exit 75' ERR # what nobody has foreseen is not the ref's fault
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 
 if [[ ${1-} == -h ]]; then
   manual
@@ -38,7 +38,7 @@ find_ref() {
   local url line object_name name
   local -A tips=() links=()
   url=$(jq -er '.settings.url | strings' <<<"$settings" 2>/dev/null) || unsettled
-  line=$("$scripts/remote-git.sh" ls-remote --symref -- "$url" HEAD ${ref:+"$ref" "$ref^{}"}) \
+  line=$("$scripts/lib/remote-git.sh" ls-remote --symref -- "$url" HEAD ${ref:+"$ref" "$ref^{}"}) \
     || fail 75 "cannot read $url (does it exist, and may the token read it?)"
   while IFS=$'\t' read -r object_name name; do
     if [[ $object_name == "ref: "* ]]; then links[$name]=${object_name#ref: }; else tips[${name:-nothing}]=$object_name; fi
@@ -66,7 +66,7 @@ elif [[ ! $commit || $ref != refs/* ]]; then
   find_ref
 fi
 
-# All but the head of build.json, and what lib.sh would make of it: jq takes long to start.
+# All but the head of build.json, and what common.sh would make of it: jq takes long to start.
 mapfile -d '' -t made < <(jq -nj --argjson resolved "$settings" --arg repository "$repository" --arg ref "$ref" \
   --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" --arg source "${SOURCE:-manual}" '
   def given: if . == "" then null else . end;

@@ -13,7 +13,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 open_build "$@"
 read_build commit settings.{registry,image}
 name=$registry/$image

@@ -11,7 +11,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 open_build "$@"
 read_build id commit ref settings.{repository,context} settings.test.{target,network,memory,pids,required,command}
 need src image

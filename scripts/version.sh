@@ -18,7 +18,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
-. "${self%/*}/lib.sh"
+. "${self%/*}/lib/common.sh"
 open_build "$@"
 need src
 read_build commit settings.{context,version.from}

@@ -6,8 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from wrapper import config
-from wrapper.config import Config, ConfigError
+from wrapper.config import load as config
+from wrapper.config.load import Config, ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "check":
             return config.check(source)
         if args.command == "doctor":
-            from wrapper import doctor
+            from wrapper.commands import doctor
 
             return doctor.doctor(source)
         return _ask(args, config.load(source))
@@ -78,15 +78,15 @@ def _ask(args: argparse.Namespace, settings: Config) -> int:
     """Everything that is no poller, and needs the configuration."""
     match args.command:
         case "health":
-            from wrapper import health
+            from wrapper.commands import health
 
             return health.health(settings)
         case "plan":
-            from wrapper import plan
+            from wrapper.commands import plan
 
             return plan.plan(settings, args.repository, args.ref)
         case "trigger":
-            from wrapper import staging
+            from wrapper.pushes import stager as staging
 
             return staging.trigger(settings, args.repository, args.ref)
         case _:
@@ -97,15 +97,15 @@ def _look(args: argparse.Namespace, builds: Path) -> int:
     """What needs the builds directory alone."""
     match args.command:
         case "status":
-            from wrapper import status
+            from wrapper.commands import status
 
             return status.status(builds)
         case "why":
-            from wrapper import journal
+            from wrapper.builds import journal
 
             return journal.why(builds, args.name)
         case _:
-            from wrapper import cancel
+            from wrapper.commands import cancel
 
             return cancel.cancel(builds, args.build)
 

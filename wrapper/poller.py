@@ -11,17 +11,17 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 
-from wrapper import health
-from wrapper.builds import Build, Locked, lock
-from wrapper.config import Config
+from wrapper.builds.directory import Build, Locked, lock
+from wrapper.builds.process import Pipeline
+from wrapper.builds.queue import Runner
+from wrapper.builds.statuses import Statuses
+from wrapper.commands import health
+from wrapper.config.files import watch_file
+from wrapper.config.load import Config
+from wrapper.config.reload import ConfigWatch, changes
 from wrapper.console import say
-from wrapper.files import watch_file
-from wrapper.github import GitHub
-from wrapper.repository import Repository
-from wrapper.run import Pipeline
-from wrapper.runner import Runner
-from wrapper.statuses import Statuses
-from wrapper.watch import ConfigWatch, changes
+from wrapper.github.client import GitHub
+from wrapper.pushes.repository import Repository
 
 ME = "poller"
 POLLS = 16  # side by side

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wrapper import SCRIPTS
-from wrapper.config import resolve
+from wrapper.config.load import resolve
 
 DOCKER = os.environ.get("DOCKER", "docker")
 BASE, REGISTRY = os.environ["BASE_IMAGE"], os.environ["REGISTRY"]

@@ -21,7 +21,7 @@ from wrapper import SCRIPTS
 MEGABYTES = 100
 UNDER_POLLER = """
 import sys; from pathlib import Path
-from wrapper.builds import Build; from wrapper.run import Pipeline
+from wrapper.builds.directory import Build; from wrapper.builds.process import Pipeline
 sys.exit(Pipeline(Build(Path(sys.argv[1]))).run())
 """
 

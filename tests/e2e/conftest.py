@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 
 from tests.support.parts import wait_for
-from wrapper.builds import builds_in
+from wrapper.builds.directory import builds_in
+from wrapper.builds.process import Pipeline
 from wrapper.poller import Poller
-from wrapper.run import Pipeline
 
 
 class Stub(Pipeline):

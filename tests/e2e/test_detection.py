@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.feed import WINDOW
 from tests.support.parts import Tree, wait_for
-from wrapper import repository
+from wrapper.pushes import repository
 
 MAIN = "refs/heads/main"
 SWEEP = {"interval": 0.1, "sweep": 0.3}

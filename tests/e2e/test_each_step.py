@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.faults import STEPS, Gate, gated, nothing_left, service
 from tests.support.parts import ROOT, Poller, Tree, results, wait_for
-from wrapper.builds import Build, builds_in
+from wrapper.builds.directory import Build, builds_in
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.support.faults import (
     service,
 )
 from tests.support.parts import results
-from wrapper.builds import builds_in
+from wrapper.builds.directory import builds_in
 
 NO_RETRIES = dict.fromkeys(STEPS, 0)
 

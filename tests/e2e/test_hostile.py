@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.parts import GIT, ROOT, results
-from wrapper.config import ConfigError
-from wrapper.config import load as load_config
+from wrapper.config.load import ConfigError
+from wrapper.config.load import load as load_config
 from wrapper.console import clean
 
 # To a terminal: ESC, CSI in its two forms, an OSC, carriage return, backspace, bidi.

@@ -9,10 +9,11 @@ import pytest
 
 from tests.e2e.conftest import Stub
 from tests.support.parts import ROOT, wait_for
-from wrapper import cancel, journal, status
 from wrapper.__main__ import main
-from wrapper.builds import builds_in, held, lock
-from wrapper.runner import RUNS
+from wrapper.builds import journal
+from wrapper.builds.directory import builds_in, held, lock
+from wrapper.builds.queue import RUNS
+from wrapper.commands import cancel, status
 
 MAIN = "refs/heads/main"
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.e2e.conftest import Stub
 from tests.support.parts import wait_for
-from wrapper import statuses
 from wrapper.__main__ import main
-from wrapper.builds import builds_in
+from wrapper.builds import statuses
+from wrapper.builds.directory import builds_in
 
 POST = "POST /repos/.*/statuses/"
 

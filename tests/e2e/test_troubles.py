@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.parts import wait_for
-from wrapper import feed, pace, trouble
-from wrapper.builds import read_json
+from wrapper.builds.directory import read_json
+from wrapper.github import errors as trouble
+from wrapper.github import feed
+from wrapper.pushes import backoff as pace
 
 MAIN = "refs/heads/main"
 SPENT = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0"}

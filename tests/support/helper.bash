@@ -2,7 +2,7 @@
 # helper.bash: what the tests of the scripts share. Real git, npm, engine and registry; a folder and names for each test.
 bats_require_minimum_version 1.5.0
 
-root=$(realpath "$BATS_TEST_DIRNAME/..")
+root=$(realpath "$BATS_TEST_DIRNAME/../..")
 scripts=$root/scripts
 PATH=$root/.venv/bin:$PATH
 git_identity=(-c user.name=Tester -c user.email=tester@example.com)

@@ -1,0 +1,171 @@
+#!/usr/bin/env bats
+# shellcheck source=tests/support/helper.bash
+source "$BATS_TEST_DIRNAME/../support/helper.bash"
+
+setup() {
+  common_setup
+  entry=$work/store/key
+  kept=("$scripts/lib/kept-modules.sh" "$entry")
+  mkdir "$work/project"
+  cd "$work/project" || return
+  install=(bash -c 'mkdir -p node_modules/a && echo one >node_modules/a/index.js && ln -s ../a node_modules/link && echo ran >>log')
+}
+
+runs() { wc -l <log; }
+
+@test "-h prints the manual; without a command it is exit 2" {
+  run -0 "$scripts/lib/kept-modules.sh" -h
+  [[ $output == "kept-modules.sh ENTRY COMMAND"* ]]
+  run -2 "${kept[@]}"
+}
+
+@test "the command runs once, and the second time its result is taken from the store" {
+  "${kept[@]}" "${install[@]}"
+  cp -a node_modules "$work/first"
+  rm -r node_modules
+  "${kept[@]}" "${install[@]}"
+  [[ $(runs) -eq 1 ]]
+  diff -r --no-dereference "$work/first" node_modules
+}
+
+@test "what a failing command leaves is not kept, and its exit code is handed on" {
+  run -7 "${kept[@]}" bash -c 'mkdir node_modules; exit 7'
+  [[ ! -e $entry ]]
+}
+
+@test "a command that makes no node_modules leaves nothing in the store" {
+  "${kept[@]}" true
+  [[ ! -e $entry ]]
+}
+
+@test "an entry with a changed, a missing or an added file is not used, and made anew" {
+  for damage in 'echo two >' 'rm ' 'touch new-'; do
+    "${kept[@]}" "${install[@]}"
+    [[ ! -s log ]] || rm log
+    (cd "$entry/node_modules/a" && bash -c "${damage}index.js")
+    run -0 "${kept[@]}" "${install[@]}"
+    [[ $output == *"is damaged; installing anew"* && $(runs) -eq 1 ]]
+    [[ $(ls node_modules/a) == index.js && $(<node_modules/a/index.js) == one ]]
+    run -0 "${kept[@]}" false
+  done
+}
+
+@test "killed while it keeps, it leaves nothing that is used" {
+  mkdir "$work/bin"
+  # shellcheck disable=SC2016 # for the stub
+  printf '#!/bin/bash\nmkdir "${@: -1}"; echo half >"${@: -1}/half"; echo $$ >%q; exec sleep 60\n' "$work/pid" >"$work/bin/cp"
+  chmod +x "$work/bin/cp"
+  PATH=$work/bin:$PATH "${kept[@]}" "${install[@]}" 3>&- &
+  killed=$!
+  until_true test -s "$work/pid"
+  kill -KILL "$killed" "$(<"$work/pid")"
+  [[ ! -e $entry ]]
+  rm -rf node_modules log
+  "${kept[@]}" "${install[@]}"
+  [[ $(runs) -eq 1 && ! -e node_modules/half ]]
+  run -0 "${kept[@]}" false
+}
+
+@test "nobody waits for an install of somebody else's" {
+  mkfifo "$work/gate"
+  # shellcheck disable=SC2016
+  "${kept[@]}" bash -c 'echo >started; read -r <"$0"' "$work/gate" 3>&- &
+  slow=$!
+  until_true test -e started
+  mkdir "$work/other"
+  (cd "$work/other" && timeout 20 "${kept[@]}" "${install[@]}")
+  echo go >"$work/gate"
+  wait "$slow"
+}
+
+# npm_project: a repository with one dependency, in $work/app.
+npm_project() {
+  sample app
+  (cd "$work/app" && npm install --silent --no-audit --no-fund is-number@"${1:-7.0.0}" && rm -r node_modules)
+  MESSAGE='fix: dependency' commit app
+  configure app "${2:-{\}}"
+}
+
+# kept_or_not: how npm-install.sh of a new build came by node_modules.
+kept_or_not() {
+  stage
+  steps clone npm-install
+  [[ -f $build/src/node_modules/is-number/index.js ]]
+  if grep -q 'nothing to install' "$work/out"; then echo kept; else echo installed; fi
+}
+
+@test "the second build takes node_modules from the store; everything that decides it makes a new install" {
+  npm_project
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
+
+  (cd "$work/app" && npm install --silent --no-audit --no-fund is-number@6.0.0 && rm -r node_modules)
+  commit app
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
+  stage
+  steps clone npm-install
+  [[ $(jq -r .version "$build/src/node_modules/is-number/package.json") == 6.0.0 ]]
+
+  commit app .npmrc 'fund=false'
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
+
+  # Another node, and another npm: the real ones, that say they are newer.
+  mkdir -p "$work/npm/bin" "$work/bin"
+  # shellcheck disable=SC2016
+  printf '#!/bin/bash\n[[ $* == --version ]] && echo v99.0.0 && exit\nexec %q "$@"\n' "$(command -v node)" >"$work/bin/node"
+  chmod +x "$work/bin/node"
+  PATH=$work/bin:$PATH
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
+  printf '#!/bin/bash\nexec %q "$@"\n' "$(command -v npm)" >"$work/npm/bin/npm"
+  chmod +x "$work/npm/bin/npm"
+  echo '{"version": "99.0.0"}' >"$work/npm/package.json"
+  PATH=$work/npm/bin:$PATH
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
+}
+
+@test "nothing is kept where the project's own scripts run, where it links to its own folders, or without a lock file" {
+  npm_project
+  for change in '.scripts.postinstall = "node -p 1"' '.scripts.prepare = "node -p 1"' '.workspaces = []'; do
+    jq "$change" "$work/app/package.json" >"$work/changed"
+    commit app package.json "$(<"$work/changed")"
+    [[ "$(kept_or_not) $(kept_or_not)" == "installed installed" ]]
+    jq 'del(.scripts.postinstall, .scripts.prepare, .workspaces)' "$work/app/package.json" >"$work/changed"
+    commit app package.json "$(<"$work/changed")"
+  done
+  git -C "$work/app" rm -q package-lock.json
+  commit app
+  [[ "$(kept_or_not) $(kept_or_not)" == "installed installed" ]]
+}
+
+# files IMAGE: names, kinds, modes and contents of all files in it.
+files() {
+  local container
+  container=$(docker create "$1" true)
+  mkdir "$work/$2"
+  docker export "$container" | tar -x -C "$work/$2" app
+  docker rm "$container" >/dev/null
+  (cd "$work/$2" && find . -type f -exec sha256sum {} + && find . -printf '%p %y %m %l\n') | sort
+}
+
+@test "a commit built cold and built warm is the same image, file by file" {
+  docker() { command "${DOCKER:-docker}" "$@"; }
+  npm_project 7.0.0 '{"build_args": {"BUST": "1"}}'
+  commit app Dockerfile "FROM $BASE_IMAGE
+ARG BUST
+RUN echo \"\$BUST\" >/bust
+WORKDIR /app
+COPY . ."
+  stage
+  steps clone npm-install version build
+  cold=$(<"$build/image")
+  configure app '{"build_args": {"BUST": "2"}}' # so that the engine copies the files again
+  stage
+  steps clone npm-install
+  grep -q 'nothing to install' "$work/out"
+  steps version build
+  warm=$(<"$build/image")
+  [[ $cold != "$warm" ]]
+  files "$cold" cold >"$work/files.cold"
+  files "$warm" warm >"$work/files.warm"
+  [[ $(wc -l <"$work/files.cold") -gt 8 ]]
+  diff "$work/files.cold" "$work/files.warm"
+}

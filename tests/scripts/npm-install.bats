@@ -1,0 +1,366 @@
+# npm-install.sh: npm as a careful person would call it, and told apart: whose fault it is when that fails.
+
+setup() {
+  load ../support/helper
+  common_setup
+  cd "$work" || return
+}
+
+teardown() { [[ ! ${server-} ]] || kill "$server"; }
+
+# project [FILE CONTENT]...: a commit with these files, staged with $settings and cloned; $src is its checkout.
+project() {
+  repository app README.md text "$@"
+  jq -n --arg url "file://$work/app" --argjson more "${settings:-{\}}" '
+    {registry: "127.0.0.1:1", repositories: {"o/n": ({$url} + $more)}}' >config.json
+  build=$(CONFIG=config.json "$scripts/stage.sh" o/n)
+  steps clone
+  src=$build/src
+}
+
+# package KEY...: a package.json with these, as text; lock [NAME VERSION]: a lock file with nothing in it, or that.
+package() { echo "{\"name\": \"app\", \"version\": \"1.0.0\"${1:+, $1}}"; }
+lock() {
+  jq -n --arg name "${1-}" --arg version "${2-}" '{name: "app", version: "1.0.0", lockfileVersion: 3, requires: true, packages: (
+    {"": ({name: "app", version: "1.0.0"} + if $name == "" then {} else {dependencies: {($name): $version}} end)}
+    + if $name == "" then {} else {"node_modules/\($name)": {$version}} end)}'
+}
+
+# install: it works, and says what is in $output.
+install() {
+  run "$scripts/npm-install.sh" "$build"
+  echo "$output" && [[ $status -eq 0 ]]
+}
+
+# tree: every file of the checkout but node_modules, with its content.
+tree() { find "$src" -path "$src/.git" -prune -o -name node_modules -prune -o -type f -exec sha256sum {} +; }
+
+# registry: an npm registry at $registry with what publish puts there.
+registry() {
+  mkdir -p registry/files
+  python -um http.server --bind 127.0.0.1 --directory registry 0 >server.log 2>&1 3>&- &
+  server=$!
+  until_true grep -q 'port [0-9]' server.log
+  registry=http://127.0.0.1:$(grep -om1 'port [0-9]*' server.log | cut -c6-)
+}
+
+# publish NAME VERSION
+publish() {
+  mkdir -p package
+  echo "{\"name\": \"$1\", \"version\": \"$2\"}" >package/package.json
+  tar -czf "registry/files/$1-$2.tgz" package
+  [[ -f registry/$1 ]] || echo "{\"name\": \"$1\"}" >"registry/$1"
+  jq --arg name "$1" --arg version "$2" --arg tarball "$registry/files/$1-$2.tgz" \
+    '."dist-tags".latest = $version | .versions[$version] = {$name, $version, dist: {$tarball}}' "registry/$1" >published
+  # That server tells changes by the second alone, and npm takes what is old for what stays.
+  publications=$((${publications:-EPOCHSECONDS} + 1))
+  touch -d "@$publications" published
+  mv published "registry/$1"
+}
+
+@test "it keeps the promises of a step" {
+  is_a_step npm-install
+}
+
+@test "without a checkout it is exit 2" {
+  configure nowhere
+  stage refs/heads/main "$(printf '%040d' 1)"
+  fails 2 "has no src (run the steps before this one first)" "$scripts/npm-install.sh" "$build"
+}
+
+@test "with a lock file it is npm ci: exactly what is locked, from the real registry, and twice is fine" {
+  project package.json "$(package '"dependencies": {"is-number": "^7.0.0"}')" package-lock.json "$(lock is-number ^7.0.0 | sed 's/"\^7.0.0"$/"7.0.0"/; s/"version": "^7/"version": "7/')"
+  before=$(tree)
+  install
+  [[ $output == *"npm-install.sh: npm ci "* && $(tree) == "$before" ]]
+  [[ $(jq -r .version "$src/node_modules/is-number/package.json") == 7.0.0 && -d $work/builds/.cache/npm ]]
+  install
+  [[ $(jq -r .version "$src/node_modules/is-number/package.json") == 7.0.0 && ! $(git -C "$src" status --porcelain -- ':!node_modules') ]]
+}
+
+@test "without a lock file nothing in the tree changes but node_modules" {
+  registry
+  publish thing 1.0.0
+  project package.json "$(package '"dependencies": {"thing": "*"}')" yarn.lock '# yarn lockfile v1' .npmrc "registry=$registry"
+  before=$(tree)
+  install
+  [[ $output == *"npm-install.sh: npm install --no-package-lock"* && $(tree) == "$before" && -f $src/node_modules/thing/package.json ]]
+}
+
+@test "a version that was published after npm's cache was filled is found" {
+  registry
+  publish thing 1.0.0
+  project package.json "$(package '"dependencies": {"thing": "*"}')" .npmrc "registry=$registry"
+  install
+  publish thing 1.1.0
+  rm -r "$src/node_modules"
+  install # and no update is missed for good
+  [[ $(jq -r .version "$src/node_modules/thing/package.json") == 1.1.0 ]]
+  for version in 1.2.0 1.3.0; do
+    publish thing $version
+    package "\"dependencies\": {\"thing\": \"$version\"}" >"$src/package.json"
+    lock thing $version >"$src/package-lock.json"
+    install
+    [[ $(jq -r .version "$src/node_modules/thing/package.json") == "$version" ]]
+  done
+}
+
+@test "npm-shrinkwrap.json is a lock file" {
+  project package.json "$(package)" npm-shrinkwrap.json "$(lock)"
+  install
+  [[ $output == *"npm-install.sh: npm ci "* ]]
+}
+
+@test "without package.json there is nothing to do, and a parent's is left alone" {
+  project
+  for folder in "$build" "${build%/*}" "$work"; do
+    package '"scripts": {"preinstall": "touch ran"}, "dependencies": {"no-such-thing-at-all": "1"}' >"$folder/package.json"
+  done
+  install
+  [[ $output == "npm-install.sh: no package.json in ., nothing to install" && ! $(find "$work" -name ran -o -name node_modules) ]]
+}
+
+@test "a context has its own package.json; one of the checkout's root is left alone" {
+  settings='{"context": "web app/a"}'
+  project package.json "$(package '"scripts": {"preinstall": "touch ran"}')" "web app/a/package.json" "$(package '"scripts": {"preinstall": "pwd >here"}')"
+  install
+  [[ $(<"$src/web app/a/here") == "$src/web app/a" && ! -e $src/ran ]]
+  rm "$src/web app/a/package.json"
+  install
+  [[ $output == *"no package.json in web app/a"* && ! -e $src/ran ]]
+}
+
+@test "a context that is not there is exit 1, and names the setting" {
+  settings='{"context": "web"}'
+  project package.json "$(package)"
+  fails 1 'the repository has no folder web (see "context"' "$scripts/npm-install.sh" "$build"
+  echo file >"$src/web"
+  fails 1 'the repository has no folder web' "$scripts/npm-install.sh" "$build"
+}
+
+@test "a lock file out of step is exit 1, with advice" {
+  project package.json "$(package '"dependencies": {"thing": "1"}')" package-lock.json "$(lock)"
+  fails 1 'npm ci --prefer-offline --no-audit --no-fund failed (npm'"'"'s reason is above; a lock file out of step is mended by npm install, and a commit)' "$scripts/npm-install.sh" "$build"
+  [[ $output == *'can only install packages when your package.json and package-lock.json'* ]]
+  [[ $(<"$build/.message") == "npm-install.sh: npm ci "* ]]
+}
+
+@test "a package.json that is none is exit 1" {
+  project package.json '{"name": '
+  fails 1 'npm install --no-package-lock' "$scripts/npm-install.sh" "$build"
+}
+
+@test "a package that does not exist is exit 1" {
+  registry
+  project package.json "$(package '"dependencies": {"thing": "1"}')" .npmrc "registry=$registry"
+  fails 1 'failed (npm' "$scripts/npm-install.sh" "$build"
+  [[ $output == *E404* ]]
+}
+
+@test "a registry that cannot be reached, or errs, is exit 75" {
+  project package.json "$(package '"dependencies": {"thing": "1"}')" .npmrc $'registry=http://127.0.0.1:1\nfetch-retries=0'
+  fails 75 'npm could not reach its registry' "$scripts/npm-install.sh" "$build"
+  python -uc 'import http.server as h
+class Handler(h.BaseHTTPRequestHandler):
+    def do_GET(self): self.send_error(503)
+s = h.HTTPServer(("127.0.0.1", 0), Handler); print("port", s.server_port); s.serve_forever()' >server.log 2>errors.log 3>&- &
+  server=$!
+  until_true grep -q port server.log
+  printf 'registry=http://127.0.0.1:%s\nfetch-retries=0\n' "$(cut -c6- server.log)" >"$src/.npmrc"
+  fails 75 'npm could not reach its registry' "$scripts/npm-install.sh" "$build"
+  printf 'registry=http://no-such-host.invalid\nfetch-retries=0\n' >"$src/.npmrc"
+  fails 75 'npm could not reach its registry' "$scripts/npm-install.sh" "$build"
+}
+
+@test "what fails beside another package manager's lock file is told whose that is" {
+  settings='{"install": {"command": ["false"]}}'
+  project
+  for pair in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
+    touch "$src/${pair%:*}"
+    fails 1 "${pair%:*} belongs to ${pair#*:} (set \"install.command\" in config.json)" "$scripts/npm-install.sh" "$build"
+    rm "$src/${pair%:*}"
+  done
+  touch "$src/yarn.lock"
+  lock >"$src/package-lock.json" # then that was npm's
+  fails 1 'false failed' "$scripts/npm-install.sh" "$build"
+}
+
+@test "what a failing script prints is shown, on whichever output, and its code is the repository's fault" {
+  project package.json "$(package '"scripts": {"preinstall": "echo to stdout $((1 + 1)); echo to stderr $((1 + 1)) >&2; exit 75"}')"
+  fails 1 'failed (npm' "$scripts/npm-install.sh" "$build"
+  [[ $output == *"to stdout 2"* && $output == *"to stderr 2"* ]]
+}
+
+@test "install.command is run as it is, without package.json too" {
+  settings='{"install": {"command": ["sh", "-c", "printf \"%s|\" \"$@\" >arguments", "sh", "a b", "", "$(touch ran)", "*", "it'"'"'s", "new\nline"]}}'
+  project
+  install
+  [[ $(<"$src/arguments") == $'a b||$(touch ran)|*|it\'s|new\nline|' && ! -e $src/ran ]]
+}
+
+@test "an install.command that is not there is exit 1" {
+  settings='{"install": {"command": ["no-such-program"]}}'
+  project
+  fails 1 'no-such-program failed' "$scripts/npm-install.sh" "$build"
+}
+
+@test "the environment is the short list, and nobody else's is in sight" {
+  project package.json "$(package '"scripts": {"preinstall": "env -0 >seen; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline >all; readlink /proc/[0-9]*/fd/* >open; true"}')"
+  export GITHUB_TOKEN=hidden-1 GITHUB_TOKEN_FILE=/hidden-2 OTHER=hidden-3 DOCKER_HOST=unix:///hidden-4 npm_config_x=hidden-5 NODE_OPTIONS=--no-warnings BASH_ENV=hidden-6 LANG=C.UTF-8 TZ=UTC HTTPS_PROXY='' no_proxy=x
+  install
+  names=$(tr '\0\n' '\n ' <"$src/seen" | sed 's/=.*//' | grep -vE '^(npm_.*|INIT_CWD|NODE|COLOR|EDITOR|PWD|OLDPWD|SHLVL|_|CI.*|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|TMPDIR|LC_ALL|LOGNAME|USER)$' | sort | xargs)
+  [[ $names == "HOME LANG PATH TZ no_proxy" ]]
+  run ! grep -aE 'hidden-[0-9]' "$src/seen" "$src/all"
+  run ! grep -E '/lock$|npm.lock' "$src/open"
+  for name in CI=true "CI_PIPELINE_NUMBER=${build##*/}" CI_REPO=o/n "CI_COMMIT_SHA=$(git -C app rev-parse HEAD)" CI_COMMIT_REF=refs/heads/main CI_COMMIT_BRANCH=main; do
+    grep -zxF "$name" "$src/seen"
+  done
+  run ! grep -az CI_COMMIT_TAG "$src/seen"
+}
+
+@test "a process left behind by a script is ended, keeps nothing waiting and no lock" {
+  marker=left-behind-$repository
+  project package.json "$(package "\"scripts\": {\"preinstall\": \"(trap '' TERM HUP; exec -a $marker sleep 300) & setsid bash -c 'exec -a $marker sleep 300' & true\"}")" .npmrc script-shell=bash
+  timeout 60 "$scripts/npm-install.sh" "$build" >out 2>&1 3>&-
+  run ! pgrep -f "^$marker"
+  flock -n "$build/lock" true
+}
+
+@test "where there are no namespaces, a process left behind keeps nothing waiting and no lock either" {
+  mkdir bin
+  printf '#!/bin/sh\nexit 1\n' >bin/unshare
+  chmod +x bin/unshare
+  project package.json "$(package '"scripts": {"preinstall": "sleep 300 & echo $! >pid"}')"
+  PATH=$work/bin:$PATH timeout 60 "$scripts/npm-install.sh" "$build" >out 2>&1 3>&-
+  flock -n "$build/lock" true # while that still runs
+  kill "$(<"$src/pid")"
+}
+
+@test "while it runs the build is locked, to steps called by hand as well" {
+  project package.json "$(package '"scripts": {"preinstall": "touch began; while ! test -e go; do sleep 0.05; done"}')"
+  "$scripts/npm-install.sh" "$build" >out 2>&1 &
+  until_true test -e "$src/began"
+  fails 69 "is being worked on by process $!" "$scripts/clone.sh" "$build"
+  touch "$src/go"
+  wait "$!"
+  flock -n "$build/lock" true
+}
+
+@test "TERM ends the command and what it started" {
+  marker=ended-$repository
+  project package.json "$(package "\"scripts\": {\"preinstall\": \"(trap '' TERM; exec -a $marker sleep 300)\"}")" .npmrc script-shell=bash
+  timeout --signal=TERM 300 "$scripts/npm-install.sh" "$build" >out 2>&1 3>&- &
+  until_true pgrep -f "^$marker"
+  kill -TERM "$!"
+  wait "$!" || true
+  until_true not_running "$marker"
+}
+not_running() { run ! pgrep -f "^$1"; }
+
+@test "symlinks out of the checkout are not followed" {
+  project package.json "$(package)"
+  mkdir "$work/outside"
+  package '"scripts": {"preinstall": "touch ran"}' >"$work/outside/package.json"
+  for name in package.json package-lock.json npm-shrinkwrap.json .npmrc node_modules; do
+    mv "$src/$name" "$src/was" 2>"$work/out" || true
+    for place in "$work/outside/$name" ../../../../../../outside/x /nowhere "$build/build.json"; do
+      ln -sfn "$place" "$src/$name"
+      fails 1 "$name leads out of the checkout, to /" "$scripts/npm-install.sh" "$build"
+    done
+    rm "$src/$name"
+    mv "$src/was" "$src/$name" 2>"$work/out" || true
+  done
+  [[ $(ls "$work/outside") == package.json ]]
+  ln -s README.md "$src/.npmrc" && echo 'a=b' >"$src/README.md" # inside is fine
+  install
+}
+
+@test "a context that is a symlink out of the checkout is not followed, one inside is" {
+  settings='{"context": "web"}'
+  project package.json "$(package)" real/package.json "$(package '"scripts": {"preinstall": "touch ran"}')"
+  mkdir "$work/outside"
+  for place in "$work/outside" .. ../../ /; do
+    ln -sfn "$place" "$src/web"
+    fails 1 'web leads out of the checkout' "$scripts/npm-install.sh" "$build"
+  done
+  ln -sfn real "$src/web"
+  install
+  [[ -e $src/real/ran ]]
+}
+
+@test "paths with spaces, quotes and dollars are paths, in a container too" {
+  work="$work/it's a, \"\$HOME\" \`x\`: *"
+  mkdir "$work"
+  cd "$work"
+  project package.json "$(package '"scripts": {"preinstall": "pwd >here"}')" package-lock.json "$(lock)"
+  install
+  [[ $(<"$src/here") == "$src" ]]
+  jq --arg image "$BASE_IMAGE" '.settings.install.image = $image' "$build/build.json" >changed
+  mv changed "$build/build.json"
+  install
+  [[ $(<"$src/here") == /src ]]
+}
+
+# in_image IMAGE: the settings that install there.
+in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
+
+@test "install.image: it runs in a container, as the invoking user, and sees src/ and npm's cache alone" {
+  image=$repository:latest
+  printf '%s\n' "FROM $BASE_IMAGE" 'USER node' 'ENTRYPOINT ["false"]' | "${DOCKER:-docker}" build -qt "$image" - >"$work/out"
+  in_image "$image"
+  project package.json "$(package '"scripts": {"preinstall": "ls -A / >root; env >seen; id -u >user; npm config get cache >cache; ls -A $npm_config_cache >>cache; sed -nE \"s#^[^ ]+ (/src[^ ]*|/npm) [^ ]+ (r[wo]).*#\\1 \\2#p\" /proc/self/mounts >mounts; echo x >>.git/config; touch .git/x; true"}')" package-lock.json "$(lock)"
+  : >"$build/.container" # and the container of a run that was killed
+  "${DOCKER:-docker}" create --name "docker-build-server.o.n.${build##*/}" "$image" true >"$work/out"
+  GITHUB_TOKEN=hidden OTHER=hidden install
+  [[ $output == *"(in $image)"* && $(<"$src/user") == "$(id -u)" && $(stat -c %u "$src/user") == "$(id -u)" ]]
+  [[ $(sort "$src/mounts" | xargs) == "/npm rw /src rw /src/.git ro" && $(head -n 1 "$src/cache") == /npm && ! $(git -C "$src" config --get-all x) && ! -e $src/.git/x ]]
+  run ! grep -E "hidden|$work" "$src/seen"
+  grep -xF "CI_COMMIT_SHA=$(git -C app rev-parse HEAD)" "$src/seen"
+  grep -xF HOME=/tmp "$src/seen"
+  [[ ! -e $build/.container && ! $("${DOCKER:-docker}" ps -aq --filter "name=docker-build-server.o.n.${build##*/}") ]]
+  "${DOCKER:-docker}" rmi -f "$image" >"$work/out"
+}
+
+@test "install.image: what fails in it is the repository's fault, and its container gone" {
+  in_image "$BASE_IMAGE"
+  project package.json "$(package '"scripts": {"preinstall": "echo too bad; exit 3"}')"
+  fails 1 'npm install --no-package-lock --no-audit --no-fund failed' "$scripts/npm-install.sh" "$build"
+  [[ $output == *'too bad'* && ! $("${DOCKER:-docker}" ps -aq --filter "name=docker-build-server.o.n.${build##*/}") ]]
+}
+
+@test "install.image: a finished node_modules is kept there too, by the client that is set" {
+  in_image "$BASE_IMAGE"
+  project package.json "$(package)" package-lock.json "$(lock)"
+  printf '#!/bin/sh\n[ "$1" != run ] || touch "%s/docker-ran"\nexec %s "$@"\n' "$work" "$(command -v "${DOCKER:-docker}")" >docker
+  chmod +x docker
+  DOCKER=$work/docker install
+  [[ -e docker-ran ]]
+}
+
+@test "install.image: one that cannot be had is exit 75, an engine that is down too" {
+  image=127.0.0.1:1/no/image:1
+  in_image "$image"
+  project package.json "$(package)"
+  fails 75 "the engine cannot run $image" "$scripts/npm-install.sh" "$build"
+  DOCKER_HOST=unix://$work/none.sock fails 75 'the Docker engine does not answer' "$scripts/npm-install.sh" "$build"
+}
+
+@test "a finished node_modules serves the next build, unless the project has scripts of its own" {
+  registry
+  publish thing 1.0.0
+  project package.json "$(package '"dependencies": {"thing": "1.0.0"}')" package-lock.json "$(lock thing 1.0.0)" .npmrc "registry=$registry"
+  install
+  build=$(CONFIG=config.json "$scripts/stage.sh" o/n)
+  steps clone
+  kill "$server"
+  server=''
+  install
+  [[ $output == *"nothing to install"* && -f $build/src/node_modules/thing/package.json ]]
+  package '"dependencies": {"thing": "1.0.0"}, "scripts": {"postinstall": "touch ran"}' >"$build/src/package.json"
+  for _ in 1 2; do
+    rm -r "$build/src/node_modules"
+    install
+    [[ -e $build/src/ran && $output != *"nothing to install"* ]]
+    rm "$build/src/ran"
+  done
+}

@@ -1,0 +1,281 @@
+#!/usr/bin/env bats
+# tag-push.sh: what the registry serves, told by the registry itself.
+
+load ../support/helper
+
+setup() {
+  common_setup
+  builds=0
+}
+
+teardown() {
+  end_jobs
+  "$DOCKER" images -q --filter "reference=*/$repository" | sort -u | xargs -r "$DOCKER" rmi -f >/dev/null 2>&1 || true
+}
+
+# built VERSION COMMIT TAG...: a tested build with an image of its own; sets $build.
+built() {
+  build=$work/builds/$repository/$((++builds))
+  mkdir -p "$build"
+  jq -n --arg commit "$2" --arg registry "$REGISTRY" --arg image "$repository" \
+    '{$commit, settings: {$registry, $image}}' >"$build/build.json"
+  echo "$builds" >"$build/content"
+  printf 'FROM scratch\nCOPY content /\n' >"$build/Dockerfile"
+  "$DOCKER" build -q --label "org.opencontainers.image.version=$1" --label "org.opencontainers.image.revision=$2" "$build" >"$build/image"
+  echo "$1" >"$build/version"
+  printf '%s\n' "${@:3}" >"$build/tags"
+  { cat "$build/image" && echo passed; } >"$build/tested"
+}
+
+tag_push() { run "$scripts/tag-push.sh" "$build"; }
+
+# pushes: it must succeed.
+pushes() {
+  tag_push
+  [[ $status -eq 0 ]] || { echo "$output" && return 1; }
+}
+
+# served TAG: the digest the registry answers with.
+served() {
+  curl -sfI -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' "http://$REGISTRY/v2/$repository/manifests/$1" \
+    | tr -d '\r' | sed -n 's/^docker-content-digest: //Ip'
+}
+
+# label TAG NAME: of the image the registry serves.
+label() {
+  local config
+  config=$(curl -sf -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' "http://$REGISTRY/v2/$repository/manifests/$1" | jq -r .config.digest)
+  curl -sf "http://$REGISTRY/v2/$repository/blobs/$config" | jq -r --arg name "org.opencontainers.image.$2" '.config.Labels[$name]'
+}
+
+# is_ours TEXT: exit code 75 with this in the last line, and nothing noted as pushed.
+is_ours() {
+  [[ $status -eq 75 && ${lines[-1]} == "tag-push.sh: "*"$1"* && ! -e $build/pushed ]] || { echo "$status: $output" && return 1; }
+}
+
+@test "tag-push.sh is a step" {
+  is_a_step tag-push
+}
+
+@test "before the tests it is called too early" {
+  built 1.2.3 aaa 1.2.3
+  rm "$build/tested"
+  fails 2 "has no tested (run the steps before this one first)" "$scripts/tag-push.sh" "$build"
+}
+
+@test "every tag is in the registry, with the digest noted in pushed; as often as it is run" {
+  built 1.2.3 aaa 1.2.3 sha-aaa main 1.2 1 latest
+  for _ in once again; do
+    pushes
+    [[ $(in_registry "$repository") == "1 1.2 1.2.3 latest main sha-aaa" ]]
+    digest=$(served 1.2.3)
+    [[ $digest == sha256:* ]]
+    for tag in 1.2.3 sha-aaa main 1.2 1 latest; do
+      [[ $(served "$tag") == "$digest" ]]
+      echo "$REGISTRY/$repository:$tag@$digest"
+    done >"$work/expected"
+    diff "$work/expected" "$build/pushed"
+  done
+  # What was asked for and is there already is not pushed again; and what was fetched to see that is known to prune.sh.
+  [[ $output != *"1.2.3: digest:"* && $output != *"latest: digest:"* && $output == *"main: digest:"* ]]
+  grep -qxF "$(<"$build/image")" "$build/image.pulled"
+}
+
+@test "a client that tells an ID by that word alone, as podman" {
+  printf '#!/bin/sh\ncase "$*" in *[!{].Id*) echo "no field Id" >&2; exit 125; esac\nexec "%s" "$@"\n' "$DOCKER" >"$work/docker"
+  chmod +x "$work/docker"
+  for version in 1.2.3 1.2.4 1.2.4; do
+    built "$version" "aaa$version" "$version" 1.2
+    DOCKER=$work/docker pushes
+    [[ $(served 1.2) == "$(served "$version")" ]]
+  done
+}
+
+@test "an image other than the tested one is refused" {
+  built 1.0.0 aaa 1.0.0
+  cp "$build/tested" "$work"
+  built 1.0.0 aaa 1.0.0
+  cp "$work/tested" "$build"
+  tag_push
+  [[ $status -eq 1 && ${lines[-1]} == *"is not the one that was tested"*"(run unit-test.sh again)" && ! -e $build/pushed ]]
+  [[ ! $(in_registry "$repository") ]]
+}
+
+@test "a registry or an engine that is down is ours to mend, and nothing counts as pushed" {
+  built 1.0.0 aaa 1.0.0
+  pushes
+  change '.settings.registry = "127.0.0.1:1"'
+  tag_push
+  is_ours 'connection refused'
+  DOCKER_HOST=unix://$work/nothing tag_push
+  is_ours 'Cannot connect to the Docker daemon'
+}
+
+@test "a registry that errs when asked for the version is not taken for one that lacks it" {
+  built 1.0.0 aaa 1.0.0
+  for answer in 500 503 429 401 html; do
+    stub "$answer" 201
+    change '.settings.registry = $stub' --arg stub "$stub"
+    tag_push
+    is_ours "cannot ask the registry for $stub/$repository:1.0.0"
+    grep -q "/$repository/manifests/1.0.0" "$work/stub.log"
+    run ! grep -E '^(PUT|POST)' "$work/stub.log"
+    kill "$stub_pid"
+  done
+}
+
+@test "a registry that errs when asked for an alias leaves that alone" {
+  built 1.0.0 aaa 1.0.0 latest
+  pushes
+  printf '#!/bin/sh\ncase "$1 $*" in pull*:latest) echo "unexpected status code 502 Bad Gateway" >&2; exit 1; esac\nexec "%s" "$@"\n' "$DOCKER" >"$work/docker"
+  chmod +x "$work/docker"
+  before=$(served latest)
+  built 1.1.0 bbb 1.1.0 latest
+  DOCKER=$work/docker tag_push
+  is_ours '502 Bad Gateway'
+  [[ $(served latest) == "$before" ]]
+}
+
+@test "a push that the registry does not take is ours to mend" {
+  built 1.0.0 aaa 1.0.0 latest
+  for answer in 500 429 403; do
+    stub 404 "$answer"
+    change '.settings.registry = $stub' --arg stub "$stub"
+    tag_push
+    is_ours "cannot push $stub/$repository:1.0.0 (docker's reason is above"
+    grep -q "^PUT .*/$repository/manifests/1.0.0" "$work/stub.log"
+    kill "$stub_pid"
+  done
+}
+
+@test "an image that is gone from the engine is said to be" {
+  built 1.0.0 aaa 1.0.0
+  "$DOCKER" rmi -f "$(<"$build/image")" >/dev/null
+  tag_push
+  is_ours 'build.sh again'
+}
+
+@test "a push that was cut off is completed by another run" {
+  # A registry of our own, that goes down after the first tag.
+  # shellcheck disable=SC1091
+  . "$root/tests/support/services.bash"
+  mkdir "$work/registry"
+  start_registry "$work/registry"
+  printf '#!/bin/sh\n"%s" "$@" || exit\n[ "$1" != push ] || kill "$(cat "%s")"\n' "$DOCKER" "$work/registry/registry.pid" >"$work/docker"
+  chmod +x "$work/docker"
+  built 1.0.0 aaa 1.0.0 sha-aaa latest
+  DOCKER=$work/docker tag_push
+  is_ours "$REGISTRY/$repository:"
+  until_true gone "$(<"$work/registry/registry.pid")"
+  start_registry "$work/registry"
+  [[ $(in_registry "$repository") == 1.0.0 ]]
+  pushes
+  [[ $(in_registry "$repository") == "1.0.0 latest sha-aaa" && $(served latest) == "$(served 1.0.0)" && $(wc -l <"$build/pushed") -eq 3 ]]
+  stop_registry "$work/registry"
+}
+
+@test "a version that is there from the same commit as another image stays, and gets the other tags" {
+  built 1.0.0 aaa 1.0.0
+  pushes
+  first=$(served 1.0.0)
+  built 1.0.0 aaa 1.0.0 sha-aaa latest
+  pushes
+  [[ $output == *"1.0.0 is there already, from the same commit; that image is left, and gets the other tags"* ]]
+  for tag in 1.0.0 sha-aaa latest; do
+    [[ $(served "$tag") == "$first" ]]
+    grep -qx "$REGISTRY/$repository:$tag@$first" "$build/pushed"
+  done
+}
+
+@test "a version that is there from another commit is never overwritten, and no other tag moves" {
+  built 1.0.0 aaa 1.0.0 main latest
+  pushes
+  first=$(served 1.0.0)
+  built 1.0.0 bbb 1.0.0 sha-bbb main latest
+  tag_push
+  [[ $status -eq 1 && ${lines[-1]} == *"1.0.0 is there already, from another commit"*"(tag a new one)" && ! -e $build/pushed ]]
+  [[ $(in_registry "$repository") == "1.0.0 latest main" ]]
+  for tag in 1.0.0 main latest; do
+    [[ $(served "$tag") == "$first" ]]
+  done
+}
+
+@test "a version of somebody else's, without labels, is not overwritten either" {
+  built 1.0.0 aaa 1.0.0
+  printf 'FROM scratch\nCOPY Dockerfile /\n' >"$build/Dockerfile"
+  "$DOCKER" build -q -t "$REGISTRY/$repository:1.0.0" "$build"
+  "$DOCKER" push -q "$REGISTRY/$repository:1.0.0"
+  first=$(served 1.0.0)
+  tag_push
+  [[ $status -eq 1 && ${lines[-1]} == *"from another commit"* && $(served 1.0.0) == "$first" ]]
+}
+
+@test "an old build pushed again moves no alias below what is served" {
+  built 1.9.0 aaa 1.9.0 1.9 1 latest
+  old=$build
+  pushes
+  built 1.10.0 bbb 1.10.0 1.10 1 latest
+  pushes
+  build=$old
+  pushes
+  [[ $output == *":latest stays at 1.10.0, which is higher than 1.9.0"* ]]
+  [[ $(served 1) == "$(served 1.10.0)" && $(served latest) == "$(served 1.10.0)" && $(served 1.9) == "$(served 1.9.0)" ]]
+  [[ $(wc -l <"$build/pushed") -eq 2 ]]
+}
+
+# release TAG FILE CONTENT: commits, tags and builds that, as the pipeline would.
+release() {
+  commit app "${@:2}"
+  git -C "$work/app" tag "$1"
+  stage "refs/tags/$1" "$(git -C "$work/app" rev-parse "$1")"
+  steps clone version build unit-test tag-push
+}
+
+@test "releases in any order: latest, 2, 1.2 and 1 stay with the highest of their line" {
+  repository app Dockerfile $'FROM scratch\nCOPY x /'
+  configure app
+  release v1.2.0 x 1.2.0
+  release v2.0.0 x 2.0.0
+  git -C "$work/app" checkout -q v1.2.0
+  release v1.2.1 x 1.2.1
+  git -C "$work/app" checkout -q v2.0.0
+  release v3.0.0-rc.1 x 3.0.0-rc.1
+  git -C "$work/app" checkout -q v2.0.0
+  release v2.0.1+exp.1 x 2.0.1+exp.1
+  [[ $(served latest) == "$(served 2.0.0)" && $(served 2) == "$(served 2.0.0)" && $(served 2.0) == "$(served 2.0.0)" ]]
+  [[ $(served 1.2) == "$(served 1.2.1)" && $(served 1) == "$(served 1.2.1)" ]]
+  [[ " $(in_registry "$repository") " != *" "[03]" "* && $(served 3.0.0-rc.1) ]]
+  [[ $(label 2.0.1-exp.1 version) == 2.0.1+exp.1 ]]
+}
+
+@test "a git tag moved to another commit does not change what the registry serves" {
+  repository app Dockerfile $'FROM scratch\nCOPY x /'
+  configure app
+  release v1.0.0 x first
+  first=$(served 1.0.0)
+  commit app x second
+  git -C "$work/app" tag -f v1.0.0
+  stage refs/tags/v1.0.0 "$(git -C "$work/app" rev-parse v1.0.0)"
+  steps clone version build unit-test
+  tag_push
+  [[ $status -eq 1 && ${lines[-1]} == *"from another commit, and a version is never overwritten"* ]]
+  [[ $(served 1.0.0) == "$first" && $(served latest) == "$first" && $(label latest revision) != "$(jq -r .commit "$build/build.json")" ]]
+}
+
+@test "without a version among the tags nothing has to stay as it is; without tags nothing is pushed" {
+  sample app
+  configure app '{"publish": ["edge-{sha}"]}'
+  stage
+  steps clone npm-install version build unit-test tag-push
+  echo moving >"$build/tags"
+  steps tag-push
+  MESSAGE='fix: another' commit app test.js 'console.log("another")'
+  stage
+  steps clone npm-install version build unit-test
+  echo moving >"$build/tags"
+  steps tag-push
+  [[ $(<"$build/pushed") == *":moving@sha256:"* ]]
+  : >"$build/tags"
+  steps tag-push
+  [[ -e $build/pushed && ! -s $build/pushed ]]
+}

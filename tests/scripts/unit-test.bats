@@ -1,0 +1,277 @@
+#!/usr/bin/env bats
+# unit-test.sh: the tests run in the image, and nothing of them stays behind.
+
+load ../support/helper
+
+# One image for all: each test copies the build, and says what to run.
+setup_file() {
+  work=$BATS_FILE_TMPDIR repository=test/unit-test-$$
+  sample app
+  configure app
+  stage
+  steps clone version build
+  export prepared=$build
+}
+
+setup() {
+  common_setup
+  copy "$prepared"
+  container=docker-build-server.${repository/\//.}.${build##*/}
+}
+
+teardown() {
+  end_jobs
+  "$DOCKER" rm -fv "$container" >/dev/null 2>&1 || true
+}
+
+unit_test() { run "$scripts/unit-test.sh" "$build"; }
+
+# setting KEY JSON: of `test`.
+setting() { change ".settings.test.$1 = (\$value | fromjson)" --arg value "$2"; }
+
+# runs WORD...: makes that the test command.
+runs() { change '.settings.test.command = $ARGS.positional' --args -- "$@"; }
+
+# package TEXT: makes it the package.json of the checkout (the image has its own).
+package() { printf '%s' "$1" >"$build/src/package.json"; }
+
+# image_with LINE...: the build's image becomes one with these lines more in its Dockerfile.
+image_with() {
+  { echo "FROM $(<"$prepared/image")" && printf '%s\n' "$@"; } | "$DOCKER" build -q - >"$build/image"
+}
+
+# is_red TEXT: the run failed with this in its last line, and vouches for nothing.
+is_red() {
+  [[ $status -eq 1 && ${lines[-1]} == "unit-test.sh: "*"$1"* && ! -e $build/tested ]] || { echo "$status: $output" && return 1; }
+  no_container
+}
+
+no_container() { [[ ! $("$DOCKER" ps -aq --filter "name=$container") ]]; }
+container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
+
+@test "unit-test.sh is a step" {
+  is_a_step unit-test
+}
+
+@test "without an image it is called too early" {
+  rm "$build/image"
+  fails 2 "has no image (run the steps before this one first)" "$scripts/unit-test.sh" "$build"
+}
+
+@test "tests that pass vouch for the image, as often as they are run" {
+  for _ in once again; do
+    unit_test
+    [[ $status -eq 0 && $output == *"the test ran"* ]]
+    [[ $(<"$build/tested") == "$(<"$build/image")"$'\n'passed ]]
+    no_container
+  done
+}
+
+@test "a red test is exit code 1, and an earlier green one is forgotten" {
+  unit_test
+  [[ -e $build/tested ]]
+  runs sh -c 'echo it broke; exit 3'
+  unit_test
+  [[ $output == *"it broke"* ]]
+  is_red 'failed with exit code 3'
+}
+
+@test "no test script, npm's placeholder or no package.json: skipped, and why" {
+  local package
+  for package in '{}' '{"scripts": {"test": ""}}' '{"scripts": {"test": ["a"]}}' '[]' 'not JSON'; do
+    package "$package"
+    unit_test
+    [[ $status -eq 0 && $(<"$build/tested") == "$(<"$build/image")"$'\nskipped: no test script in package.json' ]]
+  done
+  package '{"scripts": {"test": "echo \"Error: no test specified\" && exit 1"}}'
+  unit_test
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: only npm's placeholder for a test script in package.json" ]]
+  rm "$build/src/package.json"
+  unit_test
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: no test script"* ]]
+}
+
+@test "where tests are required, having none is red" {
+  setting required true
+  package '{}'
+  unit_test
+  is_red 'no test script in package.json, and "test.required" is set'
+}
+
+@test "a package.json with a byte order mark has its test script" {
+  package $'\xef\xbb\xbf{"scripts": {"test": "node test.js"}}'
+  unit_test
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == passed ]]
+}
+
+@test "a package.json that leads out of the checkout is not read" {
+  echo '{}' >"$work/package.json"
+  ln -sf "$work/package.json" "$build/src/package.json"
+  unit_test
+  is_red 'package.json leads out of the checkout'
+}
+
+@test "an image whose entry point is a server that never ends is tested all the same" {
+  image_with 'ENTRYPOINT ["sleep", "100000"]'
+  unit_test
+  [[ $status -eq 0 && $output == *"the test ran"* ]]
+}
+
+@test "test.command stands in for npm test" {
+  runs sh -c 'echo "$1|$2"' sh '$(id) "quoted"' 'two  spaces'
+  package '{}'
+  unit_test
+  [[ $status -eq 0 && $output == *'$(id) "quoted"|two  spaces'* && $(tail -n 1 "$build/tested") == passed ]]
+}
+
+@test "test.target: that stage is built and tested, the image is vouched for" {
+  printf 'FROM %s AS checks\nRUN echo for tests >/only-here\nFROM %s\n' "$BASE_IMAGE" "$BASE_IMAGE" >"$build/src/Dockerfile"
+  setting target '"checks"'
+  runs cat /only-here
+  unit_test
+  [[ $status -eq 0 && $output == *"for tests"* ]]
+  [[ $(<"$build/tested") == "$(<"$build/image")"$'\npassed\n'"$(<"$build/image.checks")" ]]
+  [[ $(<"$build/image") == "$(<"$prepared/image")" && $(<"$build/image.checks") != "$(<"$build/image")" ]]
+}
+
+@test "a test.target that does not build is red" {
+  setting target '"nowhere"'
+  run "$scripts/unit-test.sh" "$build"
+  [[ $status -eq 1 && ${lines[-1]} == "build.sh: Dockerfile does not build"* && ! -e $build/tested ]]
+}
+
+@test "a test runner that is not in the image: the message names test.target" {
+  runs jest --ci
+  unit_test
+  is_red 'the image has no runnable "jest", or the test script'
+  runs sh -c 'jest --ci' # as npm does it
+  unit_test
+  is_red 'set "test.target" to a stage that has them'
+}
+
+@test "exit codes that mean something elsewhere are a red test's own" {
+  for code in 69 75 124 125 143; do
+    runs sh -c "exit $code"
+    unit_test
+    is_red "failed with exit code $code"
+  done
+}
+
+@test "tests that reach the memory limit are ended, and told so" {
+  setting memory '"64m"'
+  runs node -e 'const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1))'
+  unit_test
+  is_red 'ended at the memory limit of 64m (see "test.memory")'
+}
+
+@test "a health check with oom in its words is no want of memory" {
+  image_with 'HEALTHCHECK --interval=1s CMD ["sh", "-c", "echo the rooms"]'
+  runs sh -c 'sleep 3; exit 1'
+  unit_test
+  is_red 'failed with exit code 1'
+}
+
+@test "the process limit holds" {
+  setting pids 15
+  runs sh -c 'for i in $(seq 40); do sleep 1000 & done; echo all of "" them'
+  unit_test
+  [[ $output != *"all of  them"* ]]
+  is_red 'failed with exit code'
+}
+
+@test "there is no network, unless test.network names one" {
+  address=$("$DOCKER" run --rm "$BASE_IMAGE" ip route | awk '/^default/ {print $3}')
+  python3 -u -m http.server --bind "$address" 0 >"$work/server" 2>&1 3>&- &
+  until_true grep -q 'port' "$work/server"
+  port=$(grep -oP 'port \K[0-9]+' "$work/server")
+  runs node -e "require('net').connect($port, '$address').on('connect', process.exit)"
+  unit_test
+  is_red 'failed with exit code'
+  setting network '"bridge"'
+  unit_test
+  [[ $status -eq 0 ]]
+}
+
+@test "the tests know their build, and nothing of the host's environment" {
+  change '.ref = "refs/heads/a\"b$(id)"'
+  runs sh -c 'env | sort'
+  SECRET_OF_HOST=1 npm_config_x=1 GITHUB_TOKEN=1 unit_test
+  [[ $status -eq 0 ]]
+  id=${prepared##*/}
+  [[ $(grep -E '^CI' <<<"$output") == "CI=true
+CI_COMMIT_BRANCH=a\"b\$(id)
+CI_COMMIT_REF=refs/heads/a\"b\$(id)
+CI_COMMIT_SHA=$(jq -r .commit "$build/build.json")
+CI_PIPELINE_NUMBER=$id
+CI_REPO=$(jq -r .settings.repository "$build/build.json")" ]]
+  [[ $(grep -oE '^[A-Za-z_]+=' <<<"$output" | grep -v ^CI | tr -d '\n') == HOME=HOSTNAME=NODE_EXTRA_CA_CERTS=PATH=PWD=SHLVL=SSL_CERT_FILE=npm_config_update_notifier= ]]
+}
+
+@test "what a test script says is run in the container alone" {
+  script="echo \"\$(touch $work/out)\" '\`touch $work/out\`'; touch $work/out; exit 7"
+  package "$(jq -n --arg script "$script" '{scripts: {test: $script}}')"
+  image_with 'WORKDIR /app' "RUN echo '$(base64 -w 0 "$build/src/package.json")' | base64 -d >package.json"
+  unit_test
+  is_red 'npm test failed with exit code'
+  [[ ! -e $work/out ]]
+  package "$(jq -n --arg script $'-e\n$(touch '"$work/out)" '{scripts: {test: $script}}')"
+  image_with 'WORKDIR /app'
+  unit_test
+  [[ $status -eq 0 && ! -e $work/out ]]
+}
+
+@test "an engine that is down, or hangs, is not the tests' fault" {
+  DOCKER_HOST=unix://$work/nothing unit_test
+  [[ $status -eq 75 && ${lines[-1]} == *"the Docker engine does not answer"* && ! -e $build/tested ]]
+  runs sh -c 'kill -9 1'
+  printf '#!/bin/sh\n[ "$1" != run ] || { "%s" "$@"; exit 1; }\nexec "%s" "$@"\n' "$DOCKER" "$DOCKER" >"$work/docker"
+  chmod +x "$work/docker"
+  runs sh -c 'exit 0'
+  DOCKER=$work/docker unit_test # the client lost sight of it
+  [[ $status -eq 75 && ${lines[-1]} == *"the engine did not run the tests to their end"* && ! -e $build/tested ]]
+  no_container
+}
+
+@test "an image that is gone is ours to mend" {
+  echo "sha256:$(printf '%064d' 1)" >"$build/image"
+  unit_test
+  [[ $status -eq 75 && ! -e $build/tested ]]
+}
+
+@test "a TERM ends the tests, though they ignore it, and their container" {
+  runs sh -c 'trap "" TERM INT; while :; do sleep 1; done'
+  "$scripts/unit-test.sh" "$build" >"$work/out" 2>&1 3>&- &
+  until_true container_runs
+  kill -TERM "$!"
+  wait "$!" || status=$?
+  [[ $status -eq 143 && ! -e $build/tested ]]
+  until_true no_container
+}
+
+@test "after a kill -9 the next run finds no container in its way" {
+  runs sleep 100000
+  "$scripts/unit-test.sh" "$build" >"$work/out" 2>&1 3>&- &
+  until_true container_runs
+  first=$("$DOCKER" ps -q --filter "name=$container")
+  kill -KILL "$!" && wait "$!" || true
+  runs echo fine
+  unit_test
+  [[ $status -eq 0 && $output == *fine* ]]
+  no_container
+  [[ ! $("$DOCKER" ps -aq --filter "id=$first") ]]
+}
+
+@test "volumes that the image declares do not stay behind" {
+  image_with 'VOLUME /data'
+  runs sh -c 'echo x >/data/x; cat /etc/hostname'
+  before=$("$DOCKER" volume ls -q | sort)
+  unit_test
+  [[ $status -eq 0 ]]
+  [[ $("$DOCKER" volume ls -q | sort) == "$before" ]]
+}
+
+@test "20 MB of output arrive" {
+  runs sh -c 'yes 0123456789abcde | head -c 20000000'
+  "$scripts/unit-test.sh" "$build" | tail -n +2 | wc -c >"$work/bytes"
+  [[ $(<"$work/bytes") -eq 20000000 && -e $build/tested ]]
+}

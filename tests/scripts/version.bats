@@ -1,0 +1,303 @@
+# version.sh: what real git repositories make of it. The rules themselves: test_release.py, test_image.py, test_version.py.
+
+setup() {
+  load ../support/helper
+  common_setup
+  cd "$work" || return
+  repository app package.json '{"name": "app", "private": true}'
+}
+
+# app ARGS...: git in the remote.
+app() { git -C "$work/app" "${git_identity[@]}" "$@"; }
+
+# versioned [REF [SETTINGS]]: stages, clones, and runs version.sh; $output is what it says.
+versioned() {
+  configure app "${2:-{\}}"
+  stage "${1:-main}"
+  steps clone
+  run -0 "$scripts/version.sh" "$build"
+}
+
+# version_is VERSION: where ~ stands for .gSHA.
+version_is() {
+  local sha
+  sha=$(jq -r '.commit[:7]' "$build/build.json")
+  [[ $(<"$build/version") == "${1/\~/.g$sha}" && $(wc -l <"$build/version") -eq 1 ]] \
+    || { printf 'version %s\n%s\n' "$(<"$build/version")" "$output" && return 1; }
+}
+
+# tags_are TAG...: in this order; ~ stands for the version, sha for sha-SHA.
+tags_are() {
+  local sha expected=("$@")
+  sha=sha-$(jq -r '.commit[:7]' "$build/build.json")
+  expected=("${expected[@]/#\~/$(<"$build/version")}")
+  diff <(printf '%s\n' "${expected[@]/%sha/$sha}") "$build/tags"
+}
+
+# label KEY
+label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
+
+@test "it keeps the promises of a step" {
+  is_a_step version
+}
+
+@test "needs the checkout" {
+  configure app
+  stage main
+  fails 2 "has no src (run the steps before this one first)" "$scripts/version.sh" "$build"
+  [[ ! -e $build/version ]]
+}
+
+@test "a branch of a repository without tags" {
+  commit app file two
+  versioned main
+  version_is 0.1.0-main.2~
+  tags_are '~' sha main
+  [[ $output == "version.sh: $(<"$build/version"), published as $(<"$build/version") sha-"*" main" ]]
+  versioned main '{"publish": ["web-{version}", "{branch}"]}'
+  tags_are "web-$(<"$build/version")" main
+}
+
+@test "tags, light and annotated, with and without v, are the versions of their commits" {
+  app tag v1.2.0
+  commit app file two
+  app tag -a -m text 1.2.1
+  for tag in v1.2.0 1.2.1; do
+    versioned "$tag"
+    version_is "${tag#v}"
+  done
+  tags_are 1.2.1 sha 1.2 1 latest
+  MESSAGE="feat: three" commit app file three
+  versioned main
+  version_is 1.3.0-main.1~
+}
+
+@test "an older line keeps to its own aliases, whatever else was released" {
+  for tag in v1.2.0 v2.0.0; do
+    commit app file "$tag"
+    app tag "$tag"
+  done
+  versioned v2.0.0
+  tags_are 2.0.0 sha 2.0 2 latest
+  commit app file 'v3.0.0-rc.1' && app tag v3.0.0-rc.1
+  commit app file 'v2.0.1+exp.1' && app tag v2.0.1+exp.1
+  app checkout -q -b hotfix v1.2.0
+  commit app file 'v1.2.1' && app tag v1.2.1
+  versioned v1.2.1
+  tags_are 1.2.1 sha 1.2 1
+  versioned v2.0.0
+  tags_are 2.0.0 sha 2.0 2 latest
+  versioned v3.0.0-rc.1
+  tags_are 3.0.0-rc.1 sha
+  versioned v2.0.1+exp.1
+  version_is 2.0.1+exp.1
+  tags_are 2.0.1-exp.1 sha
+  [[ $(label version) == 2.0.1+exp.1 ]]
+}
+
+@test "a tag that is no SemVer is refused when asked for, else passed over with a word" {
+  for tag in 1.2 v1 nightly web-v1.1.0 'a"b' x1 x2; do app tag "$tag"; done
+  configure app
+  stage 1.2
+  steps clone
+  fails 1 'version.sh: tag "1.2" is no SemVer (like v1.2.3); it is not built' "$scripts/version.sh" "$build"
+  [[ ! -e $build/version && ! -e $build/tags && $(<"$build/.message") == 'version.sh: tag "1.2"'* ]]
+  versioned main
+  version_is 0.1.0-main.1~
+  [[ $output == 'version.sh: passed over, being no SemVer: tag 1.2, a"b, nightly, v1, web-v1.1.0, …'* ]]
+  commit app package.json '{"version": "1.0"}'
+  versioned main
+  version_is 0.1.0-main.2~
+  [[ $output == *$'\nversion.sh: passed over, being no SemVer: "version": "1.0" in package.json\n'* ]]
+}
+
+@test "a hotfix branch off an old release goes on from the last tag in its own history" {
+  app tag v1.0.0
+  MESSAGE='feat!: two' commit app file two
+  app tag v2.0.0
+  app checkout -q -b 'hotfix/1.0' v1.0.0
+  commit app file hot
+  versioned hotfix/1.0
+  version_is 1.0.1-hotfix-1-0.1~
+  [[ $(tail -n 1 "$build/tags") =~ ^hotfix-1\.0-[0-9a-f]{8}$ ]]
+}
+
+@test "merge and squash commits, footers and reverts, as Conventional Commits" {
+  app tag v1.0.0
+  app checkout -q -b side
+  MESSAGE='feat: beside' commit app beside two
+  app checkout -q main
+  commit app file two
+  app merge -q --no-ff -m "Merge pull request #1 from o/side" side
+  versioned main
+  version_is 1.1.0-main.3~
+  MESSAGE=$'revert: feat: beside\n\nThis reverts commit 1a2b3c4.' commit app file three
+  versioned main
+  version_is 1.1.0-main.4~
+  MESSAGE=$'Squash (#2)\n\n* fix: a\n\n* fix: b\n\nBREAKING CHANGE: c' commit app file four
+  versioned main
+  version_is 2.0.0-main.5~
+}
+
+@test "branch names that need changing" {
+  app tag v1.0.0
+  MESSAGE='words' commit app file two
+  long=$(printf 'x%.0s' {1..200})
+  for branch in feature/Straße_1 "$long" 007 a/b a-b latest 1.2; do app branch -- "$branch"; done
+  versioned feature/Straße_1
+  version_is 1.0.1-feature-Stra-e-1.1~
+  [[ $(tail -n 1 "$build/tags") =~ ^feature-Stra-e_1-[0-9a-f]{8}$ ]]
+  versioned "$long"
+  while read -r tag; do [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]]; done <"$build/tags"
+  [[ $(<"$build/version") =~ ^1\.0\.1-x{51}-[0-9a-f]{8}\.1\.g[0-9a-f]{7}$ && $(wc -l <"$build/tags") -eq 3 ]]
+  versioned 007
+  version_is 1.0.1-b007.1~
+  versioned a-b
+  tags_are '~' sha a-b
+  for branch in a/b 007 latest 1.2; do
+    versioned "$branch"
+    [[ $(tail -n 1 "$build/tags") =~ ^(a-b|007|latest|1\.2)-[0-9a-f]{8}$ ]]
+  done
+}
+
+@test "a commit without a branch, and a fixed pre-release identifier" {
+  versioned "$(app rev-parse HEAD)"
+  version_is 0.1.0-detached.1~
+  tags_are '~' sha
+  versioned main '{"version": {"prerelease": "beta"}}'
+  version_is 0.1.0-beta.1~
+  tags_are '~' sha main
+}
+
+@test "package.json ahead of the tags, behind them, and in a subfolder" {
+  app tag v1.2.3
+  commit app package.json '{"version": "2.0.0"}' ':sub dir/web/package.json' '{"version": "3.0.0", "name": "web"}'
+  versioned main
+  version_is 2.0.0-main.1~
+  versioned main '{"context": ":sub dir//web/"}'
+  version_is 3.0.0-main.1~
+  [[ $(label title) == web ]]
+  commit app package.json '{"version": "1.0.0"}'
+  versioned main
+  version_is 1.2.4-main.2~
+  versioned main '{"context": "nowhere"}'
+  version_is 1.2.4-main.2~
+}
+
+@test "a repository without tags: its default branch releases what package.json says" {
+  commit app package.json '{"version": "1.0.0"}'
+  versioned main
+  version_is 1.0.0
+  tags_are 1.0.0 sha main 1.0 1 latest
+  commit app file two
+  versioned main
+  version_is 1.0.1-main.1~
+  app checkout -q -b next
+  commit app package.json '{"version": "1.1.0"}'
+  app checkout -q main
+  versioned next
+  version_is 1.1.0-next.2~
+  commit app file three
+  app merge -q --no-ff -m 'Merge next' next
+  versioned main
+  version_is 1.1.0
+  # Not what was on the way there, and built again later not above it.
+  versioned next
+  version_is 1.1.0-next.2~
+  commit app package.json '{"version": "2.0.0"}'
+  versioned "$(app rev-parse HEAD~)"
+  version_is 1.1.0
+  tags_are 1.1.0 sha 1.1 1
+}
+
+@test "the default branch is the remote's, whatever it is called" {
+  app branch -m main trunk
+  commit app package.json '{"version": "1.0.0"}'
+  app branch master HEAD~
+  versioned trunk
+  version_is 1.0.0
+}
+
+@test "a package.json that is broken, or leads elsewhere, says nothing" {
+  app tag v1.2.3
+  echo '{"version": "9.0.0", "name": "secret"}' >"$work/outside.json"
+  commit app package.json '{"version": '
+  versioned main
+  version_is 1.2.4-main.1~
+  for target in "$work/outside.json" ../../../../../../outside.json /dev/zero package.json; do
+    ln -sfn "$target" "$work/app/package.json"
+    commit app
+    versioned main
+    [[ $(<"$build/version") == 1.2.4-main.* && ! $(label title) ]]
+  done
+  ln -sfn web/package.json "$work/app/package.json" # one that stays inside is as good as a file
+  commit app web/package.json '{"version": "2.0.0"}'
+  versioned main
+  [[ $(<"$build/version") == 2.0.0-main.6.* ]]
+}
+
+@test "what counts is what was committed, not what an install made of it" {
+  commit app package.json '{"version": "1.0.0"}'
+  configure app
+  stage main
+  steps clone
+  echo '{"version": "5.0.0"}' >"$build/src/package.json"
+  git -C "$build/src" "${git_identity[@]}" commit -qam "feat: by an install script"
+  steps version
+  version_is 1.0.0
+}
+
+@test "the labels of the image" {
+  commit app package.json '{"name": "@o/app", "version": "1.0.0", "license": "MIT", "description": "Two\nlines \"quoted\" $x ✓ \ud800"}'
+  export PYTHONIOENCODING=ascii
+  versioned main
+  [[ $(label title) == @o/app && $(label licenses) == MIT && $(label description) == 'Two lines "quoted" $x ✓ ?' ]]
+  [[ $(label revision) == "$(app rev-parse HEAD)" && $(label version) == 1.0.0 ]]
+  [[ $(label created) == "$(app show -s --format=%cI HEAD)" ]]
+  [[ $(label source) == "file://$work/app" && $(label url) == "file://$work/app" ]]
+}
+
+@test "the same on any machine: settings of git, the clock and earlier builds do not matter" {
+  app tag v1.2.3
+  MESSAGE='feat: Straße' commit app file two
+  signed=$(app cat-file commit HEAD | sed '/^$/{s/^/gpgsig of sorts\n/;:a;n;ba}' | app hash-object -t commit -w --stdin)
+  app update-ref refs/heads/main "$signed"
+  versioned main
+  first=$(cat "$build"/{version,tags,labels})
+  export HOME=$work TZ=Pacific/Auckland LC_ALL=C
+  git config --global log.showSignature true
+  git config --global gpg.program "$(type -p echo)"
+  git config --global log.date relative
+  git config --global i18n.logOutputEncoding latin1
+  git config --global tag.sort -version:refname
+  git config --global color.ui always
+  versioned main
+  [[ $(cat "$build"/{version,tags,labels}) == "$first" ]]
+  "$scripts/version.sh" "$build" # and twice
+  [[ $(cat "$build"/{version,tags,labels}) == "$first" ]]
+}
+
+@test "a checkout that git cannot read is trouble of ours, and leaves nothing" {
+  configure app
+  stage main
+  steps clone
+  rm -rf "$build/src/.git/objects"
+  fails 75 "cannot tell the version" "$scripts/version.sh" "$build"
+  [[ $stderr == *"fatal: "* && ! -e $build/version && ! -e $build/tags && ! -e $build/labels ]]
+}
+
+@test "ten thousand commits and a thousand tags take no time" {
+  awk 'BEGIN {
+    for (i = 0; i < 10000; i++) {
+      printf "commit refs/heads/main\ncommitter a <a@b> %d +0000\ndata 7\nfix: it\n", 1600000000 + i
+      if (i % 10 == 0) printf "M 100644 inline package.json\ndata <<E\n{\"version\": \"1.%d.0\"}\nE\nreset refs/tags/v1.%d.0\nfrom refs/heads/main\n\n", i, i
+    }
+  }' | git -C app fast-import --quiet --force
+  configure app
+  stage main
+  steps clone
+  TIMEFORMAT='%U %S' # of the processors, as others may want them too
+  took=$({ time "$scripts/version.sh" "$build" >/dev/null; } 2>&1)
+  version_is 1.9990.1-main.9~
+  echo "$took s" && awk '{ exit $1 + $2 > 1.5 }' <<<"$took" # a third of that on an idle machine
+}

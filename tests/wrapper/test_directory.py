@@ -1,0 +1,147 @@
+"""The builds directory, read and written."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from wrapper.builds.directory import (
+    PROBE,
+    Build,
+    Locked,
+    builds_in,
+    folders,
+    held,
+    lock,
+    read_json,
+    superseded,
+    write,
+)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(NUMBER, **info) -> Build, in builds/o/n"""
+
+    def make(number, **info):
+        name = f"20261122T0510{number:02}.000000Z-1a2b3c4"
+        path = tmp_path / "builds/o/n" / name
+        path.mkdir(parents=True)
+        settings = {"superseded": info.pop("superseded", "skip")}
+        about = {"ref": "refs/heads/main", "source": "event", "commit": "1a2b3c4" * 6}
+        about |= {"settings": settings} | info
+        (path / "build.json").write_text(json.dumps(about))
+        return Build(path)
+
+    return make
+
+
+def test_builds_are_found_in_order_and_nothing_else_is(make, tmp_path):
+    make(2)
+    first = make(1)
+    folder = tmp_path / "builds/o/n"
+    (folder / "latest").symlink_to(first.id)
+    (folder / ".staging").mkdir()
+    (folder / "state.json").touch()
+    (tmp_path / "builds/.cache/git").mkdir(parents=True)
+    assert [b.id[13:15] for b in builds_in(folder)] == ["01", "02"]
+    assert [b.id[13:15] for b in builds_in(folder, first.id)] == ["02"]
+    assert [f.name for f in folders(tmp_path / "builds")] == ["n"]
+    assert builds_in(tmp_path / "nothing") == []
+    assert first.repository == "o/n"
+
+
+def test_states(make):
+    build = make(1)
+    assert build.state() == "queued"
+    (build.path / "console.log").touch()
+    assert build.state() == "interrupted"
+    with lock(build.path / "lock"):
+        assert build.state() == "running"
+    (build.path / "result.json").write_text('{"status": "failure"}')
+    assert build.state() == "failure"
+    (build.path / "result.json").write_text("")
+    assert build.state() == "unknown"
+    assert make(2, source="manual").state() == "staged"
+
+
+def test_a_build_is_closed_once_and_not_while_it_runs(make):
+    build = make(1)
+    with lock(build.path / "lock"):
+        assert not build.close("cancelled", "no")
+    assert build.result() is None
+    assert build.close("superseded", "by x")
+    assert not build.close("cancelled", "no")
+    result = build.result()
+    assert result["format"] == 1
+    assert (result["status"], result["message"]) == ("superseded", "by x")
+    assert result["steps"] == result["pushed"] == []
+
+
+def test_a_lock_is_seen_from_another_process_and_dies_with_its_holder(tmp_path):
+    path = tmp_path / "lock"
+    assert not held(path)
+    code = (
+        "import time; from pathlib import Path\n"
+        "from wrapper.builds.directory import lock\n"
+        f"with lock(Path({str(path)!r})): print(flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout
+    holder.stdout.readline()
+    assert held(path)
+    with pytest.raises(Locked, match=str(holder.pid)), lock(path):
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert not held(path)
+    with lock(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_who_only_asks_whether_a_lock_is_held_is_in_nobodys_way(tmp_path):
+    path = tmp_path / "lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(PROBE / 2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with lock(path, sign=False):
+            assert path.read_text() == ""
+
+
+def test_the_newest_push_of_a_branch_supersedes_those_before(make):
+    builds = [
+        make(1),
+        make(2, ref="refs/tags/v1"),
+        make(3, ref="refs/heads/other"),
+        make(4),
+        make(5, ref="refs/tags/v1"),
+        make(6),
+    ]
+    found = [(a.id[13:15], b.id[13:15]) for a, b in superseded(builds)]
+    assert found == [("01", "06"), ("04", "06")]
+
+
+def test_none_does_where_every_push_is_wanted(make):
+    assert not list(superseded([make(1, superseded="build"), make(2)]))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\xff", "[" * 99999])
+def test_what_is_no_file_of_ours_is_empty(tmp_path, text):
+    path = tmp_path / "x.json"
+    assert read_json(path) is None
+    path.write_text(text)
+    assert read_json(path) == {}
+
+
+def test_a_file_is_replaced_in_one_moment(tmp_path):
+    path = tmp_path / "x"
+    write(path, "one")
+    inode = path.stat().st_ino
+    write(path, "two")
+    assert path.read_text() == "two" and path.stat().st_ino != inode
+    assert os.listdir(tmp_path) == ["x"]

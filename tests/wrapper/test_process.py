@@ -1,0 +1,180 @@
+"""Scripts and how they are started, told to end, and shown."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.support.parts import wait_for
+from wrapper import console
+from wrapper.builds import process as run
+from wrapper.builds.directory import Build
+from wrapper.builds.process import Failed, Pipeline, call
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """script(NAME, TEXT) puts a script in the place of ours."""
+    monkeypatch.setattr(run, "SCRIPTS", tmp_path)
+
+    def script(name, text):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return script
+
+
+def test_a_script_does_not_outlive_who_called_it(script, tmp_path):
+    leave = f'echo $$ >"{tmp_path}/half"; mv "{tmp_path}"/{{half,pid}}'
+    script("x.sh", f"{leave}; sleep 60")
+    code = f"""
+from pathlib import Path
+from wrapper.builds import process as run
+run.SCRIPTS = Path({str(tmp_path)!r})
+run.call("x.sh")
+"""
+    caller = subprocess.Popen([sys.executable, "-c", code])
+    wait_for((tmp_path / "pid").exists)
+    pid = int((tmp_path / "pid").read_text())
+    caller.kill()
+    caller.wait()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 10)
+
+
+def test_what_a_script_prints(script):
+    script("x.sh", 'printf "%s|" "$@" "$A"; printf "%s" "$B" >&2')
+    assert call("x.sh", "a b", "$(c)", "-d", env={"A": "é", "B": "err"}) == (
+        "a b|$(c)|-d|é|"
+    )
+
+
+def test_it_has_no_terminal_and_nothing_to_read(script):
+    script("x.sh", "cat; [[ ! -t 0 && ! -t 1 && ! -t 2 ]] && echo none")
+    assert call("x.sh") == "none\n"
+
+
+def test_bytes_that_are_no_text_survive(script):
+    script("x.sh", r"printf 'a\xff\n'")
+    assert call("x.sh") == "a\udcff\n"
+
+
+def test_a_failure_has_the_last_line(script):
+    script("x.sh", "echo out; echo one >&2; echo two >&2; exit 75")
+    with pytest.raises(Failed, match=r"^two$") as found:
+        call("x.sh")
+    assert found.value.code == 75
+    script("x.sh", "exit 3")
+    with pytest.raises(Failed, match="exit 3"):
+        call("x.sh")
+
+
+def test_gits_reason_is_not_what_it_adds_behind_it(script):
+    script(
+        "x.sh",
+        """printf '%s\\n' 'ssh: connect to host x port 1: refused' \
+  'fatal: Could not read from remote repository.' '' \
+  'Please make sure you have the correct access rights' \
+  'and the repository exists.' >&2; exit 128""",
+    )
+    with pytest.raises(Failed, match=r"^ssh: connect to host x port 1: refused$"):
+        call("x.sh")
+
+
+def test_the_limit_ends_all_of_it(script, tmp_path):
+    script("x.sh", f'sleep 60 & echo $! >"{tmp_path}/pid"; wait')
+    with pytest.raises(Failed, match=r"x\.sh did not end within 1 s") as found:
+        call("x.sh", limit=1)
+    assert found.value.code == 124
+    pid = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def in_thread(pipeline):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(pipeline.run()))
+    thread.start()
+
+    def code():
+        thread.join(10)
+        return codes[0]
+
+    return code
+
+
+def build(tmp_path):
+    return Build(tmp_path / "builds/o/n/20261122T051000.000000Z-1a2b3c4")
+
+
+def test_a_pipeline_shows_its_output_and_gives_its_code(script, tmp_path, capfd):
+    script("pipeline.sh", 'echo "out $1"; echo err >&2; exit 7')
+    assert Pipeline(build(tmp_path)).run() == 7
+    shown = capfd.readouterr().out.splitlines()
+    assert shown == [f"o/n: out {build(tmp_path).path}", "o/n: err"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_whole_group(script, tmp_path, capfd, number):
+    script(
+        "pipeline.sh",
+        "trap 'echo ended; wait; exit 42' TERM INT\n"
+        "(trap 'echo child; exit' TERM INT; echo begun; sleep 60 & wait) &\n"
+        "wait; wait",
+    )
+    pipeline = Pipeline(build(tmp_path))
+    code = in_thread(pipeline)
+    shown = []
+
+    def begun():
+        shown.append(capfd.readouterr().out)
+        return "begun" in "".join(shown)
+
+    wait_for(begun)
+    pipeline.signal(number)
+    assert code() == 42
+    shown.append(capfd.readouterr().out)
+    if number == signal.SIGTERM:  # bash's background jobs ignore INT
+        assert "child" in "".join(shown)
+
+
+def test_a_signal_before_its_start_or_after_its_end(script, tmp_path):
+    script("pipeline.sh", "true")
+    early = Pipeline(build(tmp_path))
+    early.signal(signal.SIGTERM)
+    assert early.run() == 143
+    late = Pipeline(build(tmp_path))
+    assert late.run() == 0
+    late.signal(signal.SIGTERM)
+
+
+def test_a_stray_child_does_not_hold_it_up(script, tmp_path):
+    script("pipeline.sh", "sleep 5 & exit 0")
+    assert in_thread(Pipeline(build(tmp_path)))() == 0
+
+
+def test_descriptors_do_not_add_up(script, tmp_path):
+    script("pipeline.sh", "echo x")
+    script("x.sh", "echo x")
+    count = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        Pipeline(build(tmp_path)).run()
+        call("x.sh")
+    assert len(os.listdir("/proc/self/fd")) == count
+
+
+def resident():
+    """Memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_what_a_flood_costs_is_bounded(script, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(console, "_write", lambda data: shown.append(len(data)))
+    script("pipeline.sh", "yes 'a line of a test that says much' | head -c 30000000")
+    before = resident()
+    Pipeline(build(tmp_path)).run()
+    assert sum(shown) > 30_000_000
+    assert resident() - before < 10_000_000

@@ -1,0 +1,196 @@
+"""Bumps, identifiers, and what comes next after a history's releases."""
+
+import pytest
+from semver import Version
+
+from wrapper.version.rules import Commit, bump, change, identifier, next_version, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("v1.2.3", "1.2.3"),
+        ("1.2.3", "1.2.3"),
+        ("v1.2.3-rc.1", "1.2.3-rc.1"),
+        ("v2.0.1+exp.1", "2.0.1+exp.1"),
+        *((text, None) for text in ("1.2", "v1", "7", "vv1.2.3", "V1.2.3", "v1.02.3")),
+        *((text, None) for text in ("web-v1.1.0", "v1.2.3.4", "v1.2.3-", "v1.2.3\n")),
+        *((text, None) for text in ("", "v1.2.3-01", "v\u0661.0.0", None, 1.2, ["1"])),
+    ],
+)
+def test_parse(text, version):
+    assert parse(text) == (version and Version.parse(version))
+
+
+@pytest.mark.parametrize(
+    ("message", "size"),
+    [
+        ("fix: a", 0),
+        ("perf(db): a", 0),
+        ("Tidy up", 0),
+        ("feat: a", 1),
+        ("feat(api): a\n\nWhy.", 1),
+        ("Feat: a", 1),
+        ("feature: a", 0),
+        ("feat : a", 0),
+        ("This is no feat: it is prose", 0),
+        ("feat!: a", 2),
+        ("fix(api)!: a", 2),
+        ("chore!: drop Node 12", 2),
+        ("fix: a\n\nBREAKING CHANGE: b", 2),
+        ("fix: a\n\nWhy.\n\nRefs: #1\nBREAKING-CHANGE: b", 2),
+        ("fix: a\n\nNo BREAKING CHANGE: here", 0),
+        ("fix: a\n\nbreaking change: in lower case is prose", 0),
+        ("revert: feat: a", 0),
+        ('Revert "feat!: a"\n\nThis reverts commit 1a2b3c4.', 0),
+        ("Merge pull request #5 from o/feat\n\nfeat: a title", 0),
+        ("Add search (#7)\n\n* feat: a\n\n* fix: b", 1),
+        ("Add search (#7)\n\n* fix: b\n\n* refactor(x)!: a", 2),
+        ("fix: a (#8)\n\n* feat: a\r\n", 1),
+        ("", 0),
+    ],
+)
+def test_change(message, size):
+    assert change(message) == size
+
+
+@pytest.mark.parametrize(
+    ("version", "sizes"),
+    [
+        ("1.2.3", ["1.2.4", "1.3.0", "2.0.0"]),
+        ("0.2.3", ["0.2.4", "0.3.0", "0.3.0"]),
+        ("2.0.1+exp.1", ["2.0.2", "2.1.0", "3.0.0"]),
+    ],
+)
+def test_bump(version, sizes):
+    assert [str(bump(Version.parse(version), size)) for size in range(3)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("branch", "name"),
+    [
+        ("main", "main"),
+        ("feature/Straße_1", "feature-Stra-e-1"),
+        ("release/1.x", "release-1-x"),
+        ("007", "b007"),
+        ("0", "0"),
+        ("2024", "2024"),
+        ("0x7", "0x7"),
+        ("日本", "-"),
+        ("a" * 60, "a" * 60),
+    ],
+)
+def test_identifier(branch, name):
+    assert identifier(branch) == name
+
+
+def test_a_long_branch_is_cut_and_kept_apart_from_its_like():
+    one, other = identifier("x" * 200 + "1"), identifier("x" * 200 + "2")
+    assert len(one) == len(other) == 60
+    assert one != other
+
+
+def chain(*messages: str) -> list[Commit]:
+    """A straight history, given oldest first: commits 0, 1, 2, …"""
+    return [
+        Commit(str(i) * 40, [str(i - 1) * 40] if i else [], "", message)
+        for i, message in enumerate(messages)
+    ][::-1]
+
+
+def after(history, releases, package=None):
+    tagged = {str(i) * 40: [Version.parse(v)] for i, v in releases.items()}
+    return str(next_version(history, tagged, parse(package), "main", change))
+
+
+@pytest.mark.parametrize(
+    ("messages", "releases", "package", "version"),
+    [
+        # No release yet: package.json's version, else 0.1.0; all commits count.
+        ("a", {}, None, "0.1.0-main.1.g0000000"),
+        ("abc", {}, None, "0.1.0-main.3.g2222222"),
+        ("ab", {}, "0.0.5", "0.0.5-main.2.g1111111"),
+        # Conventional Commits since the release, and only since.
+        (["a", "fix: b", "c"], {0: "1.2.3"}, None, "1.2.4-main.2.g2222222"),
+        (["a", "feat: b", "c"], {0: "1.2.3"}, None, "1.3.0-main.2.g2222222"),
+        (["a", "feat: b", "c!: d"], {0: "1.2.3"}, None, "2.0.0-main.2.g2222222"),
+        (["a", "feat!: b", "c"], {1: "1.2.3"}, None, "1.2.4-main.1.g2222222"),
+        (["a", "b!: c"], {0: "0.2.3"}, None, "0.3.0-main.1.g1111111"),
+        (["a", "feat: b"], {0: "0.2.3"}, None, "0.3.0-main.1.g1111111"),
+        # The highest release counts, not the newest.
+        ("abcd", {0: "1.0.0", 1: "2.0.0", 2: "1.9.0"}, None, "2.0.1-main.2.g3333333"),
+        ("abc", {1: "2.0.1+exp.1"}, None, "2.0.2-main.1.g2222222"),
+        (
+            ["a", "fix: b", "feat: c"],
+            {0: "1.0.0", 1: "1.0.1"},
+            None,
+            "1.1.0-main.1.g2222222",
+        ),
+        # Two commits are called the same: it was the first one's.
+        (
+            ["a", "feat: b", "c"],
+            {0: "1.2.3", 1: "1.2.3"},
+            None,
+            "1.3.0-main.2.g2222222",
+        ),
+        # Never below package.json; behind the tags it does not matter.
+        ("ab", {0: "1.2.3"}, "1.2.3", "1.2.4-main.1.g1111111"),
+        ("ab", {0: "1.2.3"}, "2.0.0", "2.0.0-main.1.g1111111"),
+        ("ab", {0: "1.2.3"}, "1.0.0", "1.2.4-main.1.g1111111"),
+        ("ab", {0: "1.2.3"}, "2.0.0-rc.1", "2.0.0-main.1.g1111111"),
+        # A pre-release in the history: what comes after it sorts after it.
+        ("abc", {0: "1.2.3", 1: "2.0.0-rc.1"}, None, "2.0.0-rc.1.main.2.g2222222"),
+        ("ab", {0: "2.0.0-rc.1+b"}, None, "2.0.0-rc.1.main.2.g1111111"),
+        ("abc", {0: "1.2.3", 1: "1.2.4-rc.1"}, None, "1.2.4-rc.1.main.2.g2222222"),
+        ("abc", {0: "1.2.3", 1: "1.2.4-beta"}, None, "1.2.4-main.2.g2222222"),
+        ("abc", {0: "1.2.3", 1: "1.2.3-rc.1"}, None, "1.2.4-main.2.g2222222"),
+        ("ab", {0: "1.0.0-rc.1"}, None, "1.0.0-rc.1.main.2.g1111111"),
+    ],
+)
+def test_next_version(messages, releases, package, version):
+    assert after(chain(*messages), releases, package) == version
+
+
+def merged(*rows: tuple[str, str, str]) -> list[Commit]:
+    """A history from (name, parents, message) rows, oldest first, named by a letter."""
+    return [Commit(n * 40, [p * 40 for p in ps], "", m) for n, ps, m in rows][::-1]
+
+
+def test_what_a_merge_brings_counts():
+    history = merged(
+        ("a", "", "one"),
+        ("b", "a", "feat: on a side branch"),
+        ("c", "a", "fix: on main"),
+        ("d", "cb", "Merge branch 'side'"),
+    )
+    assert after(history, {"a": "1.0.0"}) == "1.1.0-main.3.gddddddd"
+
+
+def test_a_hotfix_starts_from_the_release_in_its_own_history():
+    history = merged(("a", "", "one"), ("b", "a", "fix: hot"))
+    # 2.0.0 is another branch's
+    assert after(history, {"a": "1.0.0", "z": "2.0.0"}) == "1.0.1-main.1.gbbbbbbb"
+
+
+def test_a_merged_release_starts_the_count_anew():
+    history = merged(
+        ("a", "", "one"),
+        ("b", "a", "fix: on main"),
+        ("c", "a", "fix: hot"),
+        ("d", "bc", "Merge branch 'hotfix'"),
+    )
+    releases = {"a": "1.0.0", "c": "1.0.1"}
+    assert after(history, releases) == "1.0.2-main.2.gddddddd"
+
+
+def test_a_merged_release_that_holds_counted_commits_does_not_lower_the_count():
+    rows = [
+        ("a", "", "one"),
+        ("b", "a", "fix: on main"),
+        ("c", "b", "feat: on main"),  # 1.1.0-main.2
+        ("d", "b", "prepare 1.0.1"),  # a release branch that has b, and no feature
+        ("e", "cd", "Merge branch 'release'"),
+    ]
+    releases = {"a": "1.0.0", "d": "1.0.1"}
+    assert after(merged(*rows[:3]), releases) == "1.1.0-main.2.gccccccc"
+    assert after(merged(*rows), releases) == "1.1.0-main.4.geeeeeee"

@@ -1,0 +1,1 @@
+"""The builds directory as queue and record."""

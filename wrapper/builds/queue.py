@@ -1,0 +1,142 @@
+"""Starts the builds that wait in the builds directory."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wrapper.builds.directory import Build, builds_in, folders, held, superseded
+from wrapper.builds.process import Failed, Pipeline, call
+from wrapper.builds.statuses import Statuses
+from wrapper.console import say
+
+RUNS = 3  # of a build that ends without a result, before it is an error
+PAUSE = 10.0  # seconds to the next run, on a disk too full for any result
+
+
+class Runner:
+    """One build of a repository at a time, and so many in all. For one thread."""
+
+    def __init__(
+        self,
+        builds: Path,
+        statuses: Statuses,
+        on_end: Callable[[Build, int], None],
+        pipeline: Callable[[Build], Pipeline] = Pipeline,
+    ) -> None:
+        self.restless = False  # waits for something that nobody will tell us of
+        self._builds = builds
+        self._statuses = statuses
+        self._on_end = on_end
+        self._pipeline = pipeline
+        self._running: dict[str, tuple[Build, Pipeline]] = {}  # by repository
+        self._settled: dict[Path, set[str]] = {}  # builds with nothing left to do
+        self._runs: dict[str, int] = {}  # of a build, without a result
+        self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
+        self._pruning = threading.Lock()
+        self._ended_by = 0  # the signal
+        self._said: set[str] = set()  # what stood in the way at the last look
+
+    def idle(self) -> bool:
+        return not self._running
+
+    def look(self, concurrency: int) -> None:
+        """Goes through the queue: tells what has ended, starts what may start."""
+        self.restless = False
+        first: list[Build] = []
+        words: set[str] = set()
+        for folder in folders(self._builds):
+            try:
+                first += self._waiting(folder)[:1]
+            except OSError as e:  # a directory that is not ours, say
+                words.add(f"{e.filename}: {e.strerror}")
+        for build in sorted(first, key=lambda b: b.id):
+            early = self._again.get(build.id, 0) > time.monotonic()
+            pauses = [d / ".pause" for d in (self._builds, build.path.parent)]
+            if paused := [file for file in pauses if file.exists()]:
+                words.add(f"{paused[0]} is there: nothing starts until it is gone")
+            if paused or early:
+                self.restless = True
+            elif len(self._running) < concurrency:
+                self._start(build)
+        for new in sorted(words - self._said):
+            say("poller", new)
+        self._said = words
+
+    def ended(self, build: Build, code: int) -> None:
+        """To be called, in the runner's own thread, with what on_end was given."""
+        del self._running[build.repository]
+        if self._ended_by == signal.SIGINT:  # it may have come before pipeline.sh began
+            build.close("cancelled", "ended by a signal")
+        if build.result() is None and code not in (69, 130, 143):
+            self._runs[build.id] = runs = self._runs.get(build.id, 0) + 1
+            words = f"pipeline.sh ended without a result ({code})"
+            if runs >= RUNS and not build.close("error", words):
+                self._again[build.id] = time.monotonic() + PAUSE
+        if build.result() is not None:
+            self._runs.pop(build.id, None)
+            self._again.pop(build.id, None)
+        if not self._ended_by and self._pruning.acquire(blocking=False):
+            threading.Thread(target=self._prune, name="prune", daemon=True).start()
+
+    def signal(self, number: int) -> None:
+        """TERM or INT for all that is running."""
+        self._ended_by = number
+        for _, pipeline in self._running.values():
+            pipeline.signal(number)
+
+    def _waiting(self, folder: Path) -> list[Build]:
+        """Builds of a repository that may start, oldest first; none while one runs."""
+        waiting: list[Build] = []
+        busy = False
+        before = self._settled.get(folder, set())
+        settled = self._settled[folder] = set()
+        for build in builds_in(folder):
+            if build.id in before or not build.ours:
+                settled.add(build.id)
+                continue
+            result = build.result()
+            if self._statuses.note(build, result):
+                settled.add(build.id)
+            if result is not None:
+                continue
+            if build.repository in self._running:
+                mine, _ = self._running[build.repository]
+                busy = True
+                if build.id == mine.id:
+                    continue
+            elif held(build.path / "lock"):  # by hand, or left by a poller that died
+                busy = self.restless = True
+                continue
+            waiting.append(build)
+        for build, by in list(superseded(waiting)):
+            if build.close("superseded", f"by {by.commit[:7]}, build {by.id}"):
+                self._statuses.note(build, build.result())
+            waiting.remove(build)
+        return [] if busy else waiting
+
+    def _start(self, build: Build) -> None:
+        pipeline = self._pipeline(build)
+        self._running[build.repository] = build, pipeline
+        name = f"build {build.id}"
+        thread = threading.Thread(
+            target=self._run, args=(build, pipeline), name=name, daemon=True
+        )
+        thread.start()
+
+    def _run(self, build: Build, pipeline: Pipeline) -> None:
+        code = 75
+        try:
+            code = pipeline.run()
+        except Exception as e:  # no process left, say; never the end of the poller
+            say(build.repository, f"{build.path} cannot be run: {e!r}")
+        self._on_end(build, code)
+
+    def _prune(self) -> None:
+        try:
+            call("prune.sh", str(self._builds), limit=3600)
+        except (Failed, OSError) as e:
+            say("prune", str(e))
+        finally:
+            self._pruning.release()

@@ -1,0 +1,47 @@
+"""Ends a build, from any process."""
+
+import glob
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from wrapper.builds.directory import Build, held
+
+PATIENCE = 30.0  # seconds for the pipeline to clean up
+
+
+def cancel(builds: Path, name: str) -> int:
+    """name: a build directory, or an ID. 0: cancelled, 1: it had ended, 2: no build."""
+    path = Path(name)
+    if not (path / "build.json").is_file():
+        path = next(builds.glob(f"*/*/{glob.escape(path.name)}"), path)
+    if not (path / "build.json").is_file():
+        print(f"{name} is no build (docker-build-server status)", file=sys.stderr)
+        return 2
+    build = Build(path.resolve())
+    end = time.monotonic() + PATIENCE
+    while build.result() is None and time.monotonic() < end:
+        if build.close("cancelled", "before it ran, or went on"):
+            break
+        if held(path / "lock"):
+            pid = (path / "lock").read_text().strip()
+            try:
+                (path / "cancelled").touch()  # for pipeline.sh, when it is told to end
+                if pid.isdigit():
+                    os.kill(int(pid), signal.SIGTERM)
+            except ProcessLookupError:
+                pass  # it has just ended
+            except PermissionError:
+                with suppress(OSError):
+                    (path / "cancelled").unlink(missing_ok=True)
+                print(f"{path}: process {pid} is somebody else's", file=sys.stderr)
+                return 1
+            while held(path / "lock") and time.monotonic() < end:
+                time.sleep(0.05)
+    (builds / ".wake").touch()
+    result = build.result()
+    print(f"{path}: {result['status'] if result else 'still running'}")
+    return 0 if result and result["status"] == "cancelled" else 1

@@ -1,0 +1,1 @@
+"""config.json: read, checked, resolved, read again."""

@@ -1,0 +1,171 @@
+"""config.json: checked, and resolved into what each repository is built with.
+
+python -P -m wrapper.config OWNER/NAME prints {"builds": PATH, "settings": {...}}.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper import SCRIPTS
+from wrapper.config import schema, source
+from wrapper.config.source import ConfigError as ConfigError
+
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Config:
+    registry: str
+    builds: Path  # absolute
+    concurrency: int
+    disk_free_min: int  # bytes
+    poll_interval: float  # seconds
+    poll_sweep: float  # seconds
+    repositories: dict[str, dict[str, Any]]  # entry's name -> every setting, resolved
+
+
+def _warn(message: object) -> None:
+    print(message, file=sys.stderr)
+
+
+def default_source() -> str:
+    """$CONFIG, else config.json in the current directory, else beside the scripts."""
+    here, beside = Path("config.json"), Path(SCRIPTS).with_name("config.json")
+    default = beside if beside.exists() and not here.exists() else here
+    return os.environ.get("CONFIG") or str(default)
+
+
+def usual_builds(name: str) -> Path:
+    """The builds folder, as far as that can be told without the configuration."""
+    usual = schema.schema()["properties"]["builds"]["default"]
+    return Path(os.environ.get("BUILDS") or Path(name).parent / usual).absolute()
+
+
+def load(name: str, warn: Callable[[str], None] = _warn) -> Config:
+    """The configuration in a file or at an http(s) URL; ConfigError otherwise.
+
+    While the URL cannot be had or is wrong, its last good copy counts, with a warning.
+    """
+    if not source.is_url(name):
+        return resolve(source.read(name), name)
+    try:
+        answer = source.fetch(name)
+        assert answer is not None  # asked without an ETag
+        config = resolve(answer.content, name)
+    except ConfigError as e:
+        content = source.kept()
+        if content is None:
+            raise
+        warn(f"{e} (the last good copy is used)")
+        return resolve(content, name)
+    source.keep(config.builds, answer.content)
+    return config
+
+
+def resolve(content: bytes, name: str) -> Config:
+    """The configuration these bytes hold, with the schema's and its own defaults."""
+    try:
+        if len(content) > source.LARGEST:
+            raise ValueError("is larger than 1 MiB")
+        document = schema.parse(content.decode())
+        problems = schema.problems(document)
+    except UnicodeDecodeError as e:
+        raise ConfigError(name, [f"is not UTF-8 (byte {e.start + 1})"]) from None
+    except RecursionError:
+        raise ConfigError(name, ["is nested too deeply"]) from None
+    except ValueError as e:
+        raise ConfigError(name, [str(e)]) from None
+    if problems:
+        raise ConfigError(name, problems)
+
+    rules = schema.schema()
+    top = merge(schema.defaults(rules), document)
+    disk_free_min = _bytes(top["disk_free_min"])
+    shared = merge(schema.defaults(rules["$defs"]["settings"]), top.get("defaults", {}))
+    shared |= {"registry": top["registry"], "disk_free_min": disk_free_min}
+    repositories = {
+        entry: _fill_in(entry, merge(shared, own), problems)
+        for entry, own in top["repositories"].items()
+    }
+    builds = os.environ.get("BUILDS")
+    if not builds and source.is_url(name):
+        problems.append(
+            "needs BUILDS in the environment, the path of the builds folder"
+        )
+    if problems:
+        raise ConfigError(name, problems)
+    return Config(
+        registry=top["registry"],
+        builds=Path(builds or Path(name).parent / top["builds"]).absolute(),
+        concurrency=top["concurrency"],
+        disk_free_min=disk_free_min,
+        poll_interval=top["poll"]["interval"],
+        poll_sweep=top["poll"]["sweep"],
+        repositories=repositories,
+    )
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Both, over's values first; objects key by key, everything else as a whole."""
+    merged = under | over
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], dict):
+            merged[key] = merge(under[key], over[key])
+    return merged
+
+
+def _fill_in(entry: str, settings: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
+    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
+    settings.setdefault("repository", entry)
+    settings.setdefault("url", f"{server.rstrip('/')}/{settings['repository']}.git")
+    settings.setdefault("image", entry.lower())
+    rules = schema.schema()["$defs"]["settings"]["properties"]
+    for key in "url", "image":  # what was put together here is not checked yet
+        if not re.fullmatch(rules[key]["pattern"], settings[key]):
+            path = schema.where(["repositories", entry, key])
+            reason = rules[key]["patternErrorMessage"]
+            wrong.append(f"{path}: {schema.show(settings[key])} {reason}; set it")
+    return settings
+
+
+def _bytes(size: int | str) -> int:
+    number = str(size).rstrip("BKMGTi")
+    return int(number) * _UNITS[str(size)[len(number) :] or "B"]
+
+
+def check(name: str) -> int:
+    """Says what is wrong with a configuration, or that nothing is: exit code 1 or 0."""
+    try:
+        config = load(name)
+    except ConfigError as e:
+        _warn(e)
+        return 1
+    what = f"repositories: {len(config.repositories)}, builds in {config.builds}"
+    print(f"{schema.mask(name)}: ok ({what})")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) != 1 or argv[0].startswith("-"):
+        _warn("usage: python -m wrapper.config OWNER/NAME")
+        return 2
+    name = default_source()
+    try:
+        config = load(name)
+    except ConfigError as e:
+        _warn(e)
+        return 1
+    settings = config.repositories.get(argv[0])
+    if settings is None:
+        near = schema.nearest(argv[0], list(config.repositories))
+        hint = 'add it under "repositories"'
+        _warn(f"{schema.mask(name)}: {argv[0]} is not configured{near} ({hint})")
+        return 2
+    print(json.dumps({"builds": str(config.builds), "settings": settings}))
+    return 0

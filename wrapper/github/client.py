@@ -1,0 +1,160 @@
+"""GitHub's API: events and commit statuses."""
+
+import json
+import os
+import re
+import time
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from wrapper.console import say
+from wrapper.github.errors import Trouble, judge, reason, shorten, until_reset
+from wrapper.github.token import Token
+
+TIMEOUT = (5, 15)  # seconds to connect, and to wait for a byte
+
+
+class Page(NamedTuple):
+    """One page of a feed; events is None where nothing changed (304)."""
+
+    events: list[Any] | None
+    etag: str
+    next: str | None  # URL of the page after it
+    interval: float | None  # seconds to the next poll that GitHub asks for
+    moved: str | None  # where a redirect led
+
+
+class GitHub:
+    """A client for all threads. All methods raise Trouble."""
+
+    def __init__(self, connections: int = 16) -> None:
+        self.url = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
+        self.token = Token()
+        self._session = requests.Session()
+        self._session.auth = self.token
+        # What the environment says is read once. It is slow, and has requests put a
+        # .netrc in the token's place.
+        self._session.trust_env = False
+        self._session.proxies = _proxies(self.url)
+        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        self._session.verify = next(filter(None, bundles), True)
+        self._session.max_redirects = 3
+        self._session.headers["Accept"] = "application/vnd.github+json"
+        self._session.headers["User-Agent"] = "docker-build-server"
+        self._session.headers["X-GitHub-Api-Version"] = "2022-11-28"
+        for scheme in "https://", "http://":
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        self._closed_until = 0.0  # monotonic
+        self._said = ""  # what troubles all repositories now
+        self._quota = (0, 0, 0.0)  # limit, remaining, when it is full again (monotonic)
+
+    def feed(self, repository: str) -> str:
+        """The URL of the newest events of OWNER/NAME."""
+        return f"{self.url.rstrip('/')}/repos/{repository}/events?per_page=100"
+
+    def page(self, url: str, etag: str = "") -> Page:
+        """One page of events; etag: what this very URL gave the last time."""
+        headers = {"If-None-Match": etag} if etag else {}
+        response = self._ask("GET", url, headers=headers)
+        events = None
+        if response.status_code != 304:
+            try:
+                events = json.loads(response.content, parse_int=_int)
+            except (ValueError, RecursionError):
+                kind = response.headers.get("Content-Type", "something")
+                raise Trouble(f"GitHub answers with {kind}, not JSON") from None
+            if not isinstance(events, list):
+                raise Trouble("GitHub answers with JSON that is no list of events")
+        return Page(
+            events,
+            response.headers.get("ETag", ""),
+            response.links.get("next", {}).get("url"),
+            _interval(response.headers),
+            response.url if response.history else None,
+        )
+
+    def set_status(
+        self, repository: str, commit: str, state: str, words: str, context: str
+    ) -> None:
+        """Sets a commit's status; of the words, 140 characters."""
+        body = {"state": state, "context": context, "description": shorten(words, 140)}
+        url = f"{self.url.rstrip('/')}/repos/{repository}/statuses/{commit}"
+        response = self._ask("POST", url, json=body, allow_redirects=False)
+        if response.is_redirect:  # requests would make a GET of it
+            url = urljoin(url, response.headers["Location"])
+            response = self._ask("POST", url, json=body, allow_redirects=False)
+        if response.status_code != 201:
+            raise Trouble(f"GitHub answers {response.status_code} to a commit status")
+
+    def spacing(self, repositories: int) -> float:
+        """Seconds between two polls of each repository that the quota allows.
+
+        0 while there is plenty: with a token, an unchanged feed costs nothing.
+        """
+        limit, remaining, full_at = self._quota
+        left = full_at - time.monotonic() + 1  # its clock may differ by a second
+        if left <= 1 or (self.token.value() and remaining > limit / 5):
+            return 0
+        return repositories * left / remaining if remaining else left
+
+    def _ask(self, method: str, url: str, **options: Any) -> requests.Response:
+        closed = self._closed_until - time.monotonic()
+        if closed > 0:
+            words = "GitHub's rate limit is used up"
+            raise Trouble(words, wait=closed, everywhere=True)
+        try:
+            if urlsplit(url)[:2] != urlsplit(self.url)[:2]:  # the token is not for it
+                options["auth"] = lambda request: request
+            response = self._session.request(method, url, timeout=TIMEOUT, **options)
+        except (requests.RequestException, OSError, ValueError) as e:
+            words = f"cannot reach {self.url}: {reason(e)}"
+            raise self._told(Trouble(words, everywhere=True)) from None
+        self._note_quota(response.headers)
+        if trouble := judge(response):
+            if trouble.everywhere:  # another thread may know of a longer wait
+                until = time.monotonic() + trouble.wait
+                self._closed_until = max(self._closed_until, until)
+            raise self._told(trouble)
+        if self._said:
+            self._said = ""
+            say("poller", "GitHub answers again")
+        return response
+
+    def _told(self, trouble: Trouble) -> Trouble:
+        """What concerns all repositories is said once, not by each of them."""
+        if trouble.everywhere and str(trouble) != self._said:
+            self._said = str(trouble)
+            say("poller", self._said)
+        return trouble
+
+    def _note_quota(self, headers: Any) -> None:
+        try:
+            limit = int(headers["X-RateLimit-Limit"])
+            remaining = int(headers["X-RateLimit-Remaining"])
+        except (KeyError, ValueError):
+            return
+        self._quota = limit, remaining, time.monotonic() + until_reset(headers)
+
+
+def _proxies(url: str) -> dict[str, str]:
+    try:
+        return dict(get_environ_proxies(url))
+    except ValueError:  # no URL; the first request will say so
+        return {}
+
+
+def _int(digits: str) -> int | str:
+    """Python reads no number of thousands of digits: one event must not hide others."""
+    return int(digits) if len(digits) < 1000 else digits
+
+
+def _interval(headers: Any) -> float | None:
+    """X-Poll-Interval can be absent on a 304: then the age of the cache."""
+    if (asked := headers.get("X-Poll-Interval", "")).isdigit():
+        return float(asked)
+    age = re.search(r"max-age=(\d+)", headers.get("Cache-Control", ""))
+    return float(age[1]) if age else None

@@ -1,0 +1,1 @@
+"""What has moved, and what is staged."""

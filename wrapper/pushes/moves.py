@@ -1,0 +1,128 @@
+"""Where refs have moved, from what git shows and what the feed tells. Pure functions.
+
+Git is the truth about now. The feed is a hint at how it came to that, and any of it can
+be late, doubled, missing or out of order.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from wrapper.github.events import Event
+
+
+class Move(NamedTuple):
+    """A ref that is to be handled, or is gone."""
+
+    ref: str
+    before: str | None  # commit last handled
+    came: list[tuple[str, str | None]]  # commits since, each with its event; []: gone
+
+
+def compare(
+    handled: Mapping[str, str], heads: Mapping[str, str], events: Iterable[Event]
+) -> tuple[list[Move], list[Event]]:
+    """What has moved since handled, and the events that heads does not show yet."""
+    by_ref: dict[str, list[Event]] = {}
+    for event in {e.id: e for e in events}.values():
+        by_ref.setdefault(event.ref, []).append(event)
+    moved, late = [], []
+    for ref in sorted({*handled, *heads, *by_ref}):
+        told = by_ref.get(ref, [])
+        old, tip = handled.get(ref), heads.get(ref)
+        pushes = chain((e for e in told if e.kind == "push"), old)
+        count = shown(pushes, tip, old)
+        if tip is None:
+            gone = max((e.at for e in told if e.kind == "delete"), default=-1)
+            late += [e for e in told if e.kind != "delete" and e.at > gone]
+            if old is not None:
+                moved.append(Move(ref, old, []))
+            continue
+        late += pushes[count:]
+        creation = next((e.id for e in told if e.kind == "create"), None)
+        came = path(pushes[:count], tip, old)
+        if old is None and came and came[0][1] is None:
+            came[0] = came[0][0], creation
+        if came:
+            moved.append(Move(ref, old, came))
+    return moved, late
+
+
+def passed(
+    handled: Mapping[str, str],
+    moved: Iterable[Move],
+    late: Iterable[Event],
+    events: Iterable[Event],
+) -> list[Event]:
+    """Pushes told of only after a newer one was handled; arguments as of compare."""
+    known = {
+        *handled.items(),
+        *((m.ref, commit) for m in moved for commit, _ in m.came),
+    }
+    waiting = {e.id for e in late}
+    return [
+        e
+        for e in events
+        if e.kind == "push" and e.id not in waiting and (e.ref, e.head) not in known
+    ]
+
+
+def repeats(
+    commit: str, event: str | None, built: Iterable[tuple[str, str | None]]
+) -> bool:
+    """Was a commit on the way built already, for its event or before that came?
+
+    built: commits and events of the ref's builds. An event can come hours late.
+    """
+    return any(c == commit and (not event or e in (None, event)) for c, e in built)
+
+
+def chain(pushes: Iterable[Event], start: str | None) -> list[Event]:
+    """The pushes of one ref in the order they happened, as their commits link them.
+
+    Times and ids do not tell: bursts share a second. start, the commit last handled,
+    decides where the pushes go round in a circle.
+    """
+    rest = sorted(pushes, key=lambda e: (e.at, len(e.id), e.id))
+    ordered: list[Event] = []
+    at: str | None = None
+    while rest:
+        heads = {e.head for e in rest}
+        following = min(
+            rest, key=lambda e: (e.before != at, e.before in heads, e.before != start)
+        )
+        rest.remove(following)
+        ordered.append(following)
+        at = following.head
+    return ordered
+
+
+def shown(pushes: list[Event], tip: str | None, handled: str | None) -> int:
+    """How many of the pushes, in order, the ref's present tip includes."""
+    places = [i for i, e in enumerate(pushes) if e.before == tip]
+    places += [i + 1 for i, e in enumerate(pushes) if e.head == tip]
+    # A tip that no push tells of is newer than the feed, unless it is the old one.
+    return max(places, default=0 if tip in (None, handled) else len(pushes))
+
+
+def path(
+    pushes: list[Event], tip: str, handled: str | None
+) -> list[tuple[str, str | None]]:
+    """Commits the ref came by since handled, tip last, each with its event's id.
+
+    pushes: those that tip includes, in order. A commit without an event has None.
+    """
+    begins = [i for i, e in enumerate(pushes) if e.before == handled]
+    ends = [i + 1 for i, e in enumerate(pushes) if e.head == handled]
+    new = pushes[min(begins + ends, default=0) :]
+    came: list[tuple[str, str | None]] = []
+    at = handled
+    for i, event in enumerate(new):
+        # Where all pushes from here lead to the tip, the head before them is new too.
+        leads = [e.before for e in new[i + 1 :]] + [tip] == [e.head for e in new[i:]]
+        if leads and event.before not in ("", at):
+            came.append((event.before, None))
+        came.append((event.head, event.id))
+        at = event.head
+    if at != tip:
+        came.append((tip, None))
+    return came

@@ -1,0 +1,193 @@
+"""What is to be built becomes a build directory; what is not, a line in the journal."""
+
+import json
+import re
+import sys
+import time
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from wrapper.builds import journal
+from wrapper.builds.directory import Build, builds_in, held
+from wrapper.builds.process import Failed, call
+from wrapper.config.load import Config
+from wrapper.github.errors import Trouble
+from wrapper.github.events import Event
+from wrapper.pushes.moves import Move, repeats
+from wrapper.pushes.state import State
+from wrapper.version import rules as release
+
+
+def heads(url: str) -> dict[str, str]:
+    """Branches and tags of a remote, in full, with their commits. Raises Trouble."""
+    try:
+        told = call("lib/remote-git.sh", "ls-remote", "--heads", "--tags", "--", url)
+    except Failed as e:
+        closed = re.search("could not read Username|not found|denied|failed", str(e))
+        hint = " (does it exist, and may the token read it?)" if closed else ""
+        raise Trouble(f"git cannot read it{hint}: {e}") from None
+    found = {}
+    for line in told.split("\n"):
+        commit, _, ref = line.partition("\t")
+        if ref:  # an annotated tag comes twice; what it peels to is the second
+            found[ref.removesuffix("^{}")] = commit
+    return found
+
+
+def excluded(settings: dict[str, Any], ref: str) -> str | None:
+    """The rule by which a ref is not built; None where it is."""
+    _, kind, name = ref.split("/", 2)
+    kind, key = ("branch", "branches") if kind == "heads" else ("tag", "tags")
+    if not any(fnmatchcase(name, glob) for glob in settings[key]):
+        return f'{kind} {name} is none of "{key}"'
+    if key == "tags" and not release.parse(name):
+        return f"tag {name} is no SemVer (like v1.2.3)"
+    if not name.isascii() and "\udc80" <= max(name) <= "\udfff":
+        return f"the name of {kind} {name!a} is not UTF-8"
+    return None
+
+
+def stage(
+    name: str,
+    settings: dict[str, Any],
+    builds: Path,
+    ref: str,
+    commit: str | None = None,
+    **why: str,
+) -> Build:
+    """Writes a build directory through stage.sh. why: SOURCE, EVENT, BEFORE.
+
+    Without a commit the remote is asked. Raises Failed: 75 temporary, else refused.
+    """
+    resolved = json.dumps({"builds": str(builds), "settings": settings})
+    words = [w for w in (ref, commit) if w]
+    printed = call("stage.sh", name, *words, env={"SETTINGS": resolved, **why})
+    return Build(Path(printed.strip()))
+
+
+def trigger(config: Config, name: str, ref: str | None) -> int:
+    """Puts a ref (else the default branch) into the queue of the poller. 0, 1 or 2"""
+    settings = config.repositories.get(name)
+    if settings is None:
+        print(
+            f'{name} is not configured (add it under "repositories")', file=sys.stderr
+        )
+        return 2
+    try:
+        build = stage(name, settings, config.builds, ref or "", SOURCE="trigger")
+    except Failed as e:
+        print(e, file=sys.stderr)
+        return 1
+    journal.tell(config.builds, name, "staged", "asked for by trigger", build=build)
+    print(build.path)
+    if not held(config.builds / ".lock"):
+        print("no poller runs: it waits for one (make poll)", file=sys.stderr)
+    return 0
+
+
+class Stager:
+    """Handles the moves of one repository's refs, and notes each in its state."""
+
+    def __init__(
+        self, name: str, settings: dict[str, Any], builds: Path, state: State
+    ) -> None:
+        self.staged: list[Build] = []
+        self.lag: float | None = None  # seconds from the newest push to its staging
+        self._name, self._settings = name, settings
+        self._builds, self._state = builds, state
+
+    def note(self, found: dict[str, str]) -> None:
+        """The first look: what is there already is not built."""
+        self._state.refs = found
+        branches = [
+            r
+            for r in found
+            if r.startswith("refs/heads/") and not excluded(self._settings, r)
+        ]
+        why = "seen for the first time, the next push will be built; now: "
+        for ref in branches:
+            now = f"docker-build-server trigger {self._name} {ref.split('/', 2)[2]}"
+            self._tell("noted", why + now, ref, found[ref])
+        if not branches:
+            self._tell("noted", 'seen for the first time; no branch of "branches" yet')
+
+    def handle(self, move: Move, times: dict[str, int]) -> None:
+        """Stages a move's commits, or says why not; times: of the events, by id.
+
+        Raises Failed where it is to be tried again.
+        """
+        refs = self._state.refs
+        assert refs is not None
+        if not move.came:
+            self._tell("forgot", "the ref is gone", move.ref, refs.pop(move.ref))
+            return
+        tip = move.came[-1][0]
+        rule = excluded(self._settings, move.ref)
+        if rule:
+            for commit, _ in move.came:
+                self._tell("skipped", rule, move.ref, commit)
+        elif self._settings["superseded"] == "build":
+            built = [
+                (b.commit, b.info.get("event"))
+                for b in builds_in(self._state.folder)
+                if b.ref == move.ref
+            ]
+            for commit, event in move.came[:-1]:
+                if not repeats(commit, event, built):
+                    self._stage(move.ref, commit, event, times)
+            self._stage(move.ref, *move.came[-1], times)
+        else:
+            for commit, _ in move.came[:-1]:
+                why = f"a newer push was there already: {tip[:7]}"
+                self._tell("superseded", why, move.ref, commit)
+            if tip != move.before:
+                self._stage(move.ref, *move.came[-1], times)
+        refs[move.ref] = tip
+
+    def miss(self, event: Event) -> None:
+        """A push whose event came late. Built now, it would move its branch's image
+        tag back; so it is only told of, unless it was built without its event.
+        """
+        builds = builds_in(self._state.folder)
+        if not any((b.ref, b.commit) == (event.ref, event.head) for b in builds):
+            why = f"a newer push was handled before event {event.id} came"
+            rule = excluded(self._settings, event.ref)
+            what = "skipped" if rule else "superseded"
+            self._tell(what, rule or why, event.ref, event.head)
+
+    def _stage(
+        self, ref: str, commit: str, event: str | None, times: dict[str, int]
+    ) -> None:
+        refs = self._state.refs
+        assert refs is not None
+        source = "event" if event else "sweep"
+        try:
+            build = stage(
+                self._name,
+                self._settings,
+                self._builds,
+                ref,
+                commit,
+                SOURCE=source,
+                EVENT=event or "",
+                BEFORE=refs.get(ref, ""),
+            )
+        except Failed as e:
+            if e.code not in (1, 2):
+                raise
+            self._tell("skipped", f"stage.sh refuses it: {e}", ref, commit)
+        else:
+            self.staged.append(build)
+            self._state.newest = build.id
+            why = "found by comparing with git"
+            if event in times:
+                self.lag = time.time() - times[event]
+                why = f"event {event}, {self.lag:.0f} s after the push"
+            journal.tell(self._builds, self._name, "staged", why, build=build)
+        refs[ref] = commit
+
+    def _tell(
+        self, what: str, why: str, ref: str | None = None, commit: str | None = None
+    ) -> None:
+        journal.tell(self._builds, self._name, what, why, ref, commit)

@@ -1,0 +1,1 @@
+"""The version of a commit, and the tags and labels of its image."""

@@ -1,0 +1,7 @@
+"""python -P -m wrapper.version BUILD_JSON <FACTS: see main() of choose."""
+
+import sys
+
+from wrapper.version.choose import main
+
+raise SystemExit(main(sys.argv[1:]))

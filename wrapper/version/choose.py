@@ -1,0 +1,120 @@
+"""The version, image tags and labels of a build, from what version.sh gathers.
+
+python -P -m wrapper.version BUILD_JSON <FACTS. Prints version, image tags and labels,
+one a line, a NUL after each of the three; or just why there is no version, and a NUL;
+or nothing, where the facts are cut off.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+
+from semver import Version
+
+from wrapper.version import tags as image
+from wrapper.version.facts import Facts, read
+from wrapper.version.rules import (
+    Releases,
+    change,
+    highest,
+    identifier,
+    next_version,
+    parse,
+)
+
+DETACHED = "detached"  # the pre-release name of a commit built without a branch
+
+
+def choose(
+    facts: Facts, source: str, prerelease: str | None
+) -> tuple[Version, list[Version]]:
+    """The commit's version, and every release that an alias may not be moved below.
+
+    source, prerelease: the settings version.from and version.prerelease
+    ValueError: the ref is a tag whose name is no SemVer.
+    """
+    tagged: dict[str, list[Version]] = {}
+    for name, sha in facts.tags.items():
+        if version := parse(name):
+            tagged.setdefault(sha, []).append(version)
+    every = [v for some in tagged.values() for v in some]
+    if source == "auto":
+        by_tags = any(commit.sha in tagged for commit in facts.history)
+        source = "tags" if by_tags else "package.json"
+    releases: Releases = tagged
+    if source == "package.json":
+        releases = _package_releases(facts.line)
+        every += [v for some in releases.values() for v in some]
+
+    commit = facts.history[0].sha
+    if facts.ref.startswith("refs/tags/"):
+        name = facts.ref.removeprefix("refs/tags/")
+        version = parse(name)
+        if not version:
+            raise ValueError(
+                f'tag "{name}" is no SemVer (like v1.2.3); it is not built'
+            )
+        return version, every
+    for bearers in tagged, releases:
+        if commit in bearers:
+            return highest(bearers[commit]), every
+    is_branch = facts.ref.startswith("refs/heads/")
+    branch = facts.ref.removeprefix("refs/heads/") if is_branch else DETACHED
+    return next_version(
+        facts.history,
+        releases,
+        _version(facts.package),
+        identifier(prerelease or branch),
+        change if source == "tags" else lambda message: 0,
+    ), every
+
+
+def _version(package: object) -> Version | None:
+    return parse(package.get("version")) if isinstance(package, dict) else None
+
+
+def _package_releases(line: Iterable[tuple[str, object]]) -> Releases:
+    """Which commit of the default branch first brought each version of package.json."""
+    first: dict[str, str] = {}
+    for sha, package in line:  # newest first
+        if version := _version(package):
+            first[str(version)] = sha
+    return {sha: [Version.parse(text)] for text, sha in first.items()}
+
+
+def main(argv: list[str]) -> int:
+    with open(argv[0], "rb") as file:
+        build = json.load(file)
+    settings = build["settings"]
+    try:
+        facts = read(build["ref"], sys.stdin.buffer.read())
+    except EOFError:
+        return 1  # and git has said why
+    head = facts.history[0]
+    package = facts.package if isinstance(facts.package, dict) else {}
+    if others := sorted(name for name in facts.tags if not parse(name)):
+        _pass_over("tag " + ", ".join(others[:5]) + ", …" * (len(others) > 5))
+    if "version" in package and not _version(package):
+        _pass_over(f'"version": {json.dumps(package["version"])[:80]} in package.json')
+    try:
+        rules = settings["version"]
+        version, releases = choose(facts, rules["from"], rules["prerelease"])
+        tags = image.image_tags(
+            version, facts.ref, head.sha, settings["publish"], releases
+        )
+    except ValueError as e:
+        _write(f"{e}\0")
+        return 1
+    lines = image.labels(version, head.sha, head.date, build["url"], package)
+    for section in [str(version)], tags, lines:
+        _write("".join(f"{line}\n" for line in section) + "\0")
+    return 0
+
+
+def _pass_over(what: str) -> None:
+    print(f"version.sh: passed over, being no SemVer: {what}", file=sys.stderr)
+
+
+def _write(text: str) -> None:
+    """In UTF-8 under any locale, and also where JSON gave half a character."""
+    sys.stdout.buffer.write(text.encode(errors="replace"))
