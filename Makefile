@@ -3,16 +3,19 @@
 SHELL := /bin/bash
 
 BUILDS ?= builds
+ROUNDS ?= 9
 BUILD := $(or $(BUILD),$(if $(REPO),$(BUILDS)/$(REPO)/latest))
 export BUILD
 server := .venv/bin/docker-build-server
 
 ##@ Once
 .PHONY: setup
-setup: .venv/.ready ## make the virtual environment
+setup: .venv/.ready ## make the virtual environment, with what running needs
 .venv/.ready: pyproject.toml
-	@python3 -c 'import ensurepip' 2>/dev/null || { . tests/support/services.bash && need ensurepip=python3-venv; }
-	@python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && touch $@
+	@python3 -c 'import ensurepip' 2>/dev/null || \
+	  { . tests/support/services.bash; need ensurepip=python3-venv; }
+	@echo "setup: the package and what it needs go into .venv (this may take a minute)" >&2
+	@python3 -m venv .venv && .venv/bin/pip install -q -e . && touch $@
 
 .PHONY: demo
 demo: setup ## see it work, on this machine alone: a push becomes tags in a registry
@@ -30,7 +33,8 @@ status: setup ## list the builds
 .PHONY: logs
 logs: ## follow the console of the latest build (REPO=owner/name for one repository's)
 	@log=$$(ls -td $(if $(BUILD),$(BUILD),$(BUILDS)/*/*/latest) 2>/dev/null | head -n 1); \
-	  [[ $$log ]] || { echo "no build yet (make trigger REPO=owner/name)" >&2; exit 1; }; exec tail -n +1 -F -- "$$log/console.log"
+	  if [[ -z $$log ]]; then echo "no build yet (make trigger REPO=owner/name)" >&2; exit 1; fi; \
+	  exec tail -n +1 -F -- "$$log/console.log"
 
 .PHONY: trigger
 trigger: setup ## build REPO=owner/name (REF=…) by the running poller
@@ -74,17 +78,27 @@ pipeline: setup ## all of them (FROM=step goes on from that step)
 	@scripts/pipeline.sh "$$BUILD"
 
 ##@ Work on the project
+.PHONY: dev
+dev: .venv/.dev ## setup, with the tools of lint and tests
+.venv/.dev: .venv/.ready
+	@echo "dev: the tools of lint and tests go into .venv (this may take a minute)" >&2
+	@.venv/bin/pip install -q -e '.[dev]' && touch $@
+
 .PHONY: test
-test: setup ## lint and every test, on a real engine and registry
+test: dev ## lint and tests, all that CI runs, on a real engine and registry
 	@tests/support/with-services tests/support/run
 
+.PHONY: test-more
+test-more: dev ## only the tests that take long
+	@tests/support/with-services tests/support/run more
+
 .PHONY: lint
-lint: setup ## shellcheck, shfmt, ruff and mypy alone
+lint: dev ## shellcheck, shfmt, ruff and mypy alone
 	@tests/support/run lint
 
 .PHONY: bench
-bench: setup ## measure this machine against the plain commands
-	@tests/support/with-services tests/bench/run
+bench: dev ## measure against the plain commands (OLD=another checkout: both)
+	@tests/support/with-services tests/bench/run $(ROUNDS) $(if $(OLD),"$$OLD")
 
 .PHONY: clean
 clean: ## remove what setup, demo and the tests made; builds stay
