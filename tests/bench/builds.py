@@ -1,12 +1,14 @@
 """What a build costs: the pipeline beside the commands a person would type.
 
-Prints medians of alternating pairs, each on a commit of its own (a one-line change),
-so that neither side finds what the other has just cached. The plain commands are
-clone, npm ci, docker build with BuildKit, docker run, and four times tag and push.
+Prints medians of rounds. In each round every way builds once, in changing order, and
+each a commit of its own (a one-line change), so that none finds what another has just
+cached. The ways are "plain" (clone, npm ci, docker build with BuildKit, docker run,
+and four times tag and push), "this" checkout, and "other", where one is named.
 
-    with-services python -m tests.bench.builds [PAIRS]
+    with-services python -m tests.bench.builds [ROUNDS [OTHER]]
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -15,14 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from wrapper import SCRIPTS
-from wrapper.config.load import resolve
-
+ROOT = Path(__file__).resolve().parent.parent.parent
 DOCKER = os.environ.get("DOCKER", "docker")
 BASE, REGISTRY = os.environ["BASE_IMAGE"], os.environ["REGISTRY"]
 DOCKERFILES = {
@@ -41,6 +43,7 @@ TEST = """const request = require('supertest'); const app = require('../app')
 it('answers', () => request(app).get('/').expect(200))
 """
 STEPS = ("clone", "npm-install", "version", "build", "unit-test", "tag-push")
+T = TypeVar("T")
 Times = dict[str, float]
 
 
@@ -58,14 +61,14 @@ def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
 
 
 class Project:
-    """A small Express application, its remote, and a builds directory."""
+    """A small Express application, and its remote."""
 
-    def __init__(self, work: Path, name: str, dockerfile: str) -> None:
+    def __init__(
+        self, work: Path, name: str, dockerfile: str, **settings: object
+    ) -> None:
         self.work, self.name, self.tree = work, name, work / name
-        self.image = f"bench/{name}-{os.getpid()}"
-        self.builds, self.count = work / f"{name}.builds", 0
-        self.remote = work / f"{name}.git"
-        self.settings: dict[str, object] = {}
+        self.image, self.settings = f"bench/{name}-{os.getpid()}", settings
+        self.remote, self.count = work / f"{name}.git", 0
         (self.tree / "test").mkdir(parents=True)
         (self.tree / "package.json").write_text(json.dumps(PACKAGE))
         (self.tree / "test/app.js").write_text(TEST)
@@ -90,149 +93,193 @@ class Project:
         run("git", "push", "-q", self.remote, "main", cwd=self.tree)
         return run("git", "rev-parse", "HEAD", cwd=self.tree).strip()
 
-    def stage(self, commit: str) -> Path:
-        """A new build directory, made with resolved settings as a poller does."""
-        entry = f"bench/{self.name}"
-        config = {
-            "registry": REGISTRY,
-            "builds": str(self.builds),
-            "repositories": {entry: {"url": self.remote.as_uri(), "image": self.image}},
-            "defaults": self.settings,
-        }
-        loaded = resolve(json.dumps(config).encode(), str(self.work / "config.json"))
-        settings = loaded.repositories[entry]
-        resolved = json.dumps({"builds": str(self.builds), "settings": settings})
-        command = f"{SCRIPTS}/stage.sh", entry, "refs/heads/main", commit
-        return Path(run(*command, SETTINGS=resolved).strip())
 
-    def pipeline(self, commit: str) -> Times:
+class Checkout(NamedTuple):
+    """A checkout of this project, called as a person calls it: of any version."""
+
+    name: str
+    root: Path
+
+    def stage(self, project: Project, commit: str) -> Path:
+        """A new build directory, made with resolved settings as a poller does."""
+        command = self.root / "scripts/stage.sh", f"bench/{project.name}"
+        resolved = settings(self, project)
+        return Path(run(*command, "refs/heads/main", commit, SETTINGS=resolved).strip())
+
+    def pipeline(self, project: Project, commit: str) -> Times:
         """Stage and build a commit; seconds by step, "all" among them."""
+        settings(self, project)  # a poller has them already
         began = time.monotonic()
-        build = self.stage(commit)
-        run(f"{SCRIPTS}/pipeline.sh", build)
+        build = self.stage(project, commit)
+        run(self.root / "scripts/pipeline.sh", build)
         took = time.monotonic() - began
         result = json.loads((build / "result.json").read_text())
         return {s["name"]: s["seconds"] for s in result["steps"]} | {"all": took}
 
-    def plain(self, commit: str) -> Times:
-        """Build a commit with the plain commands; seconds by step."""
-        times: Times = {}
-        tree = self.work / f"{self.name}.plain"
-        image = f"{REGISTRY}/{self.image}"
-        tags = [f"{image}:{tag}" for tag in (f"1.0.{self.count}", "1.0", "1", "latest")]
 
-        @contextmanager
-        def timed(step: str) -> Iterator[None]:
-            began = time.monotonic()
-            yield
-            times[step] = time.monotonic() - began
-
-        with timed("all"):
-            with timed("clone"):
-                run("git", "clone", "-q", self.remote.as_uri(), tree)
-                run("git", "checkout", "-q", commit, cwd=tree)
-            with timed("npm-install"):
-                run("npm", "ci", cwd=tree)
-            with timed("version"):
-                run("git", "describe", "--tags", "--always", cwd=tree)
-            with timed("build"):
-                run(DOCKER, "build", "-t", tags[0], tree)
-            with timed("unit-test"):
-                run(DOCKER, "run", "--rm", tags[0], "npm", "test")
-            with timed("tag-push"):
-                for tag in tags:
-                    run(DOCKER, "tag", tags[0], tag)
-                    run(DOCKER, "push", tag)
-            shutil.rmtree(tree)
-        return times
+@cache
+def settings(checkout: Checkout, project: Project) -> str:
+    """What the checkout makes of the project's settings; its builds are its own."""
+    entry = f"bench/{project.name}"
+    about = {
+        "url": project.remote.as_uri(),
+        "image": f"{project.image}-{checkout.name}",
+    }
+    config = project.work / f"{project.name}.{checkout.name}.json"
+    document = {
+        "registry": REGISTRY,
+        "builds": f"{project.name}.{checkout.name}",
+        "repositories": {entry: about | project.settings},
+    }
+    config.write_text(json.dumps(document))
+    python = checkout.root / ".venv/bin/python"
+    command = python, "-P", "-m", "wrapper.config", entry
+    return run(*command, CONFIG=str(config), PYTHONPATH=str(checkout.root))
 
 
-def pairs(count: int, plain: Callable[[], Times], ours: Callable[[], Times]) -> str:
-    """Measure both in turn, who goes first alternating; one row of the table."""
-    rows: list[tuple[Times, Times]] = []
-    for turn in range(count):
-        if turn % 2:
-            mine = ours()
-            rows.append((plain(), mine))
-        else:
-            theirs = plain()
-            rows.append((theirs, ours()))
-    ratios = [mine["all"] / theirs["all"] for theirs, mine in rows]
+def plain(project: Project, commit: str) -> Times:
+    """Build a commit with the plain commands; seconds by step."""
+    times: Times = {}
+    tree = project.work / f"{project.name}.plain"
+    image = f"{REGISTRY}/{project.image}"
+    tags = [f"{image}:{tag}" for tag in (f"1.0.{project.count}", "1.0", "1", "latest")]
+
+    @contextmanager
+    def timed(step: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        times[step] = time.monotonic() - began
+
+    with timed("all"):
+        with timed("clone"):
+            run("git", "clone", "-q", project.remote.as_uri(), tree)
+            run("git", "checkout", "-q", commit, cwd=tree)
+        with timed("npm-install"):
+            run("npm", "ci", cwd=tree)
+        with timed("version"):
+            run("git", "describe", "--tags", "--always", cwd=tree)
+        with timed("build"):
+            run(DOCKER, "build", "-t", tags[0], tree)
+        with timed("unit-test"):
+            run(DOCKER, "run", "--rm", tags[0], "npm", "test")
+        with timed("tag-push"):
+            for tag in tags:
+                run(DOCKER, "tag", tags[0], tag)
+                run(DOCKER, "push", tag)
+        shutil.rmtree(tree)
+    return times
+
+
+def arguments() -> tuple[int, list[Checkout]]:
+    """ROUNDS, and the checkouts to measure, of the command line."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    others = [Checkout("other", Path(folder).resolve()) for folder in sys.argv[2:]]
+    return rounds, [Checkout("this", ROOT), *others]
+
+
+def measure(rounds: int, ways: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
+    """What each way gives, round by round. Who comes before whom changes in each."""
+    orders = list(itertools.permutations(ways))
+    given: dict[str, list[T]] = {way: [] for way in ways}
+    for turn in range(rounds):
+        for way in orders[turn % len(orders)]:
+            given[way].append(ways[way]())
+    return given
+
+
+def spread(numbers: list[float]) -> str:
+    low, middle, high = min(numbers), statistics.median(numbers), max(numbers)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def row(name: str, given: dict[str, list[Times]]) -> None:
+    """Print a line of the table: medians by step, then the ratios to plain."""
     cells = [
-        f"{statistics.median(r[0].get(step, 0) for r in rows):.2f} / "
-        f"{statistics.median(r[1].get(step, 0) for r in rows):.2f}"
+        " / ".join(
+            f"{statistics.median(times.get(step, 0) for times in rounds):.2f}"
+            for rounds in given.values()
+        )
         for step in (*STEPS, "all")
     ]
-    cells.append(
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
-    return " | ".join(cells)
+    plain, *rest = given.values()
+    for rounds in rest:
+        pairs = zip(rounds, plain, strict=True)
+        cells.append(spread([mine["all"] / theirs["all"] for mine, theirs in pairs]))
+    print(name, "|", " | ".join(cells), flush=True)
+
+
+Way = Callable[[Project, str], Times]
+
+
+def changed(way: Way, project: Project) -> Times:
+    return way(project, project.change())
+
+
+def changed_at_once(checkout: Checkout, projects: list[Project]) -> float:
+    commits = [each.change() for each in projects]
+    began = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(checkout.pipeline, projects, commits))
+    return time.monotonic() - began
+
+
+def one_repository(work: Path, rounds: int, ways: dict[str, Way]) -> None:
+    """One line changed; then, in the last of the projects, nothing changed."""
+    for kind, dockerfile in DOCKERFILES.items():
+        project = Project(work, kind.split()[0], dockerfile)
+        calls = {name: partial(changed, way, project) for name, way in ways.items()}
+        # A first build pushes the base image and fills every cache, for all.
+        measure(1, calls)
+        row(f"one line changed, {kind}", measure(rounds, calls))
+
+    commit = project.change()
+    calls = {name: partial(way, project, commit) for name, way in ways.items()}
+    measure(1, calls)
+    row("the same commit again, layered", measure(rounds, calls))
+
+
+def several_at_once(work: Path, rounds: int, checkouts: list[Checkout]) -> None:
+    """In each of them, one line changed."""
+    for count in (1, 2, 4):
+        names = [f"many{count}{i}" for i in range(count)]
+        projects = [Project(work, name, DOCKERFILES["layered"]) for name in names]
+        calls = {c.name: partial(changed_at_once, c, projects) for c in checkouts}
+        measure(1, calls)
+        for name, times in measure(rounds, calls).items():
+            took = statistics.median(times)
+            print(f"{count} repositories at once, layered, {name} |", end=" ")
+            print(f"{took:.2f} s in all, {took / count:.2f} s each", flush=True)
+
+
+def first_builds(work: Path, rounds: int, ways: dict[str, Way]) -> None:
+    """A new repository, an empty cache of npm, an image the engine knows nothing of."""
+    numbers = itertools.count(1)
+
+    def build(name: str, way: Way) -> Times:
+        first = f"first-{name}-{next(numbers)}"
+        text = DOCKERFILES["copies everything"]
+        text = text.replace("WORKDIR", f"ENV FIRST={first}\nWORKDIR")
+        project = Project(work, first, text)
+        commit = project.change()
+        shutil.rmtree(work / "npm", ignore_errors=True)
+        return way(project, commit)
+
+    os.environ["NPM_CONFIG_CACHE"] = str(work / "npm")
+    calls = {name: partial(build, name, way) for name, way in ways.items()}
+    row("first build ever", measure(rounds, calls))
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    rounds, checkouts = arguments()
+    ways: dict[str, Way] = {"plain": plain}
+    ways |= {checkout.name: checkout.pipeline for checkout in checkouts}
+    ratios = [f"{checkout.name} of plain" for checkout in checkouts]
+    print("seconds,", " / ".join(ways), "|", " | ".join([*STEPS, "all", *ratios]))
     with tempfile.TemporaryDirectory(prefix="bench.") as folder:
         work = Path(folder)
-        print("seconds, plain / ours |", " | ".join(STEPS), "| all | ours of plain")
-        for kind, dockerfile in DOCKERFILES.items():
-            project = Project(work, kind.split()[0], dockerfile)
-            # A first build pushes the base image and fills every cache, for both.
-            project.plain(project.change())
-            project.pipeline(project.change())
-            row = pairs(
-                count,
-                lambda p=project: p.plain(p.change()),  # type: ignore[misc]
-                lambda p=project: p.pipeline(p.change()),  # type: ignore[misc]
-            )
-            print(f"one line changed, {kind} | {row}", flush=True)
-        commit = project.change()
-        project.plain(commit)
-        project.pipeline(commit)
-        row = pairs(
-            count, lambda: project.plain(commit), lambda: project.pipeline(commit)
-        )
-        print(f"the same commit again, layered | {row}", flush=True)
-
-        for repositories in (1, 2, 4):
-            projects = [
-                Project(work, f"many{repositories}{i}", DOCKERFILES["layered"])
-                for i in range(repositories)
-            ]
-            for each in projects:
-                each.pipeline(each.change())
-            times = []
-            for _ in range(max(count // 3, 1)):
-                commits = [each.change() for each in projects]
-                began = time.monotonic()
-                with ThreadPoolExecutor() as pool:
-                    list(pool.map(Project.pipeline, projects, commits))
-                times.append(time.monotonic() - began)
-            print(
-                f"{repositories} repositories at once, layered | "
-                f"{statistics.median(times):.2f} s in all, "
-                f"{statistics.median(times) / repositories:.2f} s each",
-                flush=True,
-            )
-
-        def first(turn: list[int], kind: str) -> Times:
-            turn[0] += 1
-            shutil.rmtree(work / "npm", ignore_errors=True)
-            os.environ["NPM_CONFIG_CACHE"] = str(work / "npm")
-            text = DOCKERFILES["copies everything"].replace(
-                "WORKDIR", f"ENV FIRST={kind}{turn[0]}\nWORKDIR"
-            )
-            new = Project(work, f"first{kind}{turn[0]}", text)
-            commit = new.change()
-            shutil.rmtree(work / "npm", ignore_errors=True)
-            return new.plain(commit) if kind == "plain" else new.pipeline(commit)
-
-        turns = [0]
-        row = pairs(
-            max(count // 3, 1),
-            lambda: first(turns, "plain"),
-            lambda: first(turns, "ours"),
-        )
-        print(f"first build ever | {row}", flush=True)
+        one_repository(work, rounds, ways)
+        several_at_once(work, max(rounds // 3, 1), checkouts)
+        first_builds(work, max(rounds // 3, 1), ways)
 
 
 if __name__ == "__main__":

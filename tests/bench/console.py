@@ -15,8 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.builds import DOCKERFILES, Project, run
-from wrapper import SCRIPTS
+from tests.bench.builds import DOCKERFILES, ROOT, Checkout, Project, run
 
 MEGABYTES = 100
 UNDER_POLLER = """
@@ -42,21 +41,23 @@ def seconds(output: Path, *command: object, **environment: str) -> float:
 
 
 def main() -> None:
+    scripts = ROOT / "scripts"
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory(prefix="bench.") as folder:
         output = Path(folder, "output")
-        project = Project(Path(folder), "console", DOCKERFILES["copies everything"])
         line = "a line of output that a test might well print"
         flood = f"yes '{line}' | head -c {MEGABYTES}000000"
-        project.settings = {"test": {"command": ["sh", "-c", flood]}}
-        build = project.stage(project.change())
+        test = {"command": ["sh", "-c", flood]}
+        dockerfile = DOCKERFILES["copies everything"]
+        project = Project(Path(folder), "console", dockerfile, test=test)
+        build = Checkout("this", ROOT).stage(project, project.change())
         for step in ("clone", "npm-install", "version", "build", "unit-test"):
-            run(f"{SCRIPTS}/{step}.sh", build)
+            run(f"{scripts}/{step}.sh", build)
         ways: dict[str, list[float]] = {"a file": [], "pipeline.sh": [], "poller": []}
         for _ in range(turns):
-            ways["a file"].append(seconds(output, f"{SCRIPTS}/unit-test.sh", build))
+            ways["a file"].append(seconds(output, f"{scripts}/unit-test.sh", build))
             for way, command in (
-                ("pipeline.sh", [f"{SCRIPTS}/pipeline.sh", build]),
+                ("pipeline.sh", [f"{scripts}/pipeline.sh", build]),
                 ("poller", [sys.executable, "-c", UNDER_POLLER, build]),
             ):
                 seconds(output, *command, FROM="unit-test")

@@ -2,21 +2,28 @@
 
 Runs it with shims on PATH that note when each of these tools ran. What is left of the
 whole time, less what the shims themselves cost, is the pipeline's own. Of tools that
-ran side by side the time counts once.
+ran side by side the time counts once. Two checkouts are run in turn.
 
-    with-services python -m tests.bench.overhead [RUNS]
+    with-services python -m tests.bench.overhead [ROUNDS [OTHER]]
 """
 
 import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from tests.bench.builds import DOCKERFILES, Project, run
+from tests.bench.builds import (
+    DOCKERFILES,
+    Checkout,
+    Project,
+    arguments,
+    measure,
+    spread,
+)
 
 TOOLS = ("git", "npm", "node", "docker")
 SHIM = """#!/bin/bash
@@ -50,35 +57,41 @@ def spent(times: list[tuple[float, float]]) -> float:
     return sum(ended - began for began, ended in times)
 
 
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-    with tempfile.TemporaryDirectory(prefix="bench.") as folder:
-        shims, log = Path(folder, "shims"), Path(folder, "log")
-        shims.mkdir()
-        for name in TOOLS:
-            tool = os.environ.get("DOCKER") if name == "docker" else None
-            shim(shims, name, tool or shutil.which(name) or name, log)
-        shim(shims, "nothing", "/bin/true", log)
-        began = time.monotonic()
-        for _ in range(50):
-            subprocess.run([shims / "nothing"], check=True)
-        each = (time.monotonic() - began - spent(calls(log))) / 50
+def make_shims(folder: Path, log: Path) -> float:
+    """Put them on PATH; the seconds that each call of one costs."""
+    folder.mkdir()
+    for name in TOOLS:
+        tool = os.environ.get("DOCKER") if name == "docker" else None
+        shim(folder, name, tool or shutil.which(name) or name, log)
+    shim(folder, "nothing", "/bin/true", log)
+    began = time.monotonic()
+    for _ in range(50):
+        subprocess.run([folder / "nothing"], check=True)
+    took = time.monotonic() - began
+    os.environ |= {"PATH": f"{folder}:{os.environ['PATH']}", "DOCKER": "docker"}
+    return (took - spent(calls(log))) / 50
 
+
+def main() -> None:
+    rounds, checkouts = arguments()
+    with tempfile.TemporaryDirectory(prefix="bench.") as folder:
+        log = Path(folder, "log")
+        each = make_shims(Path(folder, "shims"), log)
         project = Project(Path(folder), "overhead", DOCKERFILES["layered"])
-        project.pipeline(project.change())
-        os.environ |= {"PATH": f"{shims}:{os.environ['PATH']}", "DOCKER": "docker"}
-        own = []
-        for _ in range(runs):
+
+        def own(checkout: Checkout) -> tuple[float, int]:
             commit = project.change()
-            log.unlink()
-            run("true")
-            took = project.pipeline(commit)["all"]
+            log.write_text("")
+            took = checkout.pipeline(project, commit)["all"]
             tools = calls(log)
-            own.append(took - spent(tools) - each * len(tools))
-        print(
-            f"the pipeline's own overhead | {statistics.median(own):.2f} s "
-            f"({min(own):.2f} to {max(own):.2f}), {len(tools)} times a tool"
-        )
+            return took - spent(tools) - each * len(tools), len(tools)
+
+        ways = {checkout.name: partial(own, checkout) for checkout in checkouts}
+        measure(1, ways)
+        for name, given in measure(rounds, ways).items():
+            times, counts = zip(*given, strict=True)
+            print(f"own overhead of {name} | {spread(list(times))} s,", end=" ")
+            print(f"{statistics.median(counts):.0f} times a tool")
 
 
 if __name__ == "__main__":
