@@ -1,4 +1,4 @@
-"""Two hundred pushes, the poller killed at random: none is lost or built twice."""
+"""Many pushes, the poller killed at random: none is lost or built twice."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.parts import Poller, results
 
-REPOSITORIES, PUSHES = 10, 200
+REPOSITORIES = 10
 UNDISTURBED = 20, 80  # pushes without a kill: the first, and the last ones
 SEED = int(os.environ.get("SOAK_SEED") or random.randrange(10**6))
 
@@ -35,9 +35,15 @@ def ends(story: list[str]) -> list[str]:
     return [x for x in story if x.startswith(("finished: ", "superseded: "))]
 
 
-@pytest.mark.timeout(1200)
-def test_two_hundred_pushes_and_a_poller_killed_at_random(
-    make_repo, configure, run_poller, github, builds, name, registry
+@pytest.mark.parametrize(
+    "pushes",
+    [
+        pytest.param(200, marks=pytest.mark.timeout(1200)),
+        pytest.param(1000, marks=[pytest.mark.more, pytest.mark.timeout(6000)]),
+    ],
+)
+def test_many_pushes_and_a_poller_killed_at_random(
+    pushes, make_repo, configure, run_poller, github, builds, name, registry
 ):
     print(f"SOAK_SEED={SEED}")
     dice = random.Random(SEED)
@@ -49,7 +55,7 @@ def test_two_hundred_pushes_and_a_poller_killed_at_random(
         shutil.copy(busybox, tree.folder / "busybox")
         tree.commit({"Dockerfile": docker, ".dockerignore": ".git\n"})
         tree.push()
-    settings = {"test": {"command": ["/bin/busybox", "true"]}, "keep": PUSHES}
+    settings = {"test": {"command": ["/bin/busybox", "true"]}, "keep": pushes}
     config = configure(
         repositories={tree.name: settings for tree in trees},
         concurrency=2,
@@ -78,8 +84,8 @@ def test_two_hundred_pushes_and_a_poller_killed_at_random(
     settle()
     early = memory(poller)
     kills = 0
-    while len(heads) < PUSHES - last:
-        push(min(dice.randint(1, 12), PUSHES - last - len(heads)))
+    while len(heads) < pushes - last:
+        push(min(dice.randint(1, 12), pushes - last - len(heads)))
         wanted = len(github.requests) + dice.randint(0, 40)  # in the midst of anything
         poller.wait_for(lambda n=wanted: len(github.requests) >= n)
         poller.kill()
@@ -96,7 +102,7 @@ def test_two_hundred_pushes_and_a_poller_killed_at_random(
     print(
         f"{len(succeeded)} built, {kills} kills, {early} KiB after {first}, now {late}"
     )
-    assert len(heads) == PUSHES
+    assert len(heads) == pushes
     for head, repository in heads.items():
         end = ends(story[head])
         built = [x for x in end if x.startswith("finished: success")]
