@@ -1,87 +1,146 @@
 #!/usr/bin/env bash
-# pipeline.sh BUILD: all steps of a build, in order
+# pipeline.sh BUILD runs all steps of a build, in order
 #
 #   clone > npm-install > version > build > unit-test > tag-push
 #
 # version.sh already runs beside npm-install.sh; its output is shown in its turn.
 #
-# Reads     build.json, and the settings skip_ci, timeouts, retries and disk_free_min in it
+# Reads     build.json, and the settings skip_ci, timeouts, retries and disk_free_min
 # Writes    console.log   every byte the steps print, in order
+#           steps         as it goes, TAB between: begin NAME TIME OFFSET; and end NAME TIME STATUS
+#                         SECONDS ATTEMPTS OFFSET, OFFSET being one in console.log
 #           result.json   what happened, step by step
 # FROM=STEP goes on from that step, with what the earlier ones left; without it a build starts over.
 # A step that fails for want of something of ours (75) is tried again as often as `retries` says.
-# INT ends the build as `cancelled`. TERM ends it without a result: a poller's build goes on at the next start.
+# INT ends the build as `cancelled`. TERM ends it without a result: a poller's goes on at the next
+# start.
 #
-# Exit codes: 0 done, or skipped by [skip ci]; else those of the step that failed; 2 called wrongly, 69 locked,
-# 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
+# Exit codes: 0 done, or skipped by [skip ci]; else those of the step that failed; 2 called wrongly,
+# 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
+# shellcheck disable=SC2034 # for clone.sh
+keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
-open_build "$@"
+. "${self%/*}/lib/steps.sh"
 
-steps=(clone npm-install version build unit-test tag-push)
-read_build source ref settings.{skip_ci,disk_free_min,context,dockerfile,timeouts,retries}
-while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do steps=("${steps[@]:1}"); done
-[[ ${#steps[@]} -gt 0 ]] || fail 2 "FROM=$FROM is no step (one of clone, npm-install, version, build, unit-test, tag-push)"
-declare -A leaves=([clone]="src" [version]="version tags labels" [build]="image" ["unit-test"]="tested" ["tag-push"]="pushed")
-declare -A ahead=() # process IDs of what runs before its turn
-report='' step=${steps[0]}
-TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
-
-[[ ${FROM-} ]] || : >"$build/console.log"
-exec {terminal}>&1
-exec > >(trap '' INT TERM && exec {LOCK_FD}>&- && exec tee -ap -- "$build/console.log") 2>&1
-tee=$!
-trap 'exec >&"$terminal" 2>&1 && drained "$tee"' EXIT
-
-# strings TEXT: its lines as JSON strings, commas between them; or null. (What would end a string, our files have not.)
-strings() {
-  local lines
-  mapfile -t lines <<<"${1//[\"\\]/}"
-  printf -v lines ', "%s"' "${lines[@]}"
-  [[ ! $1 ]] && echo null || echo "${lines#, }"
+# await COMMAND...: runs it in the background, since only while bash waits does a trap run at once.
+# Sets $code. Should this script be killed the command gets a TERM; what it started does not outlive
+# it.
+await() {
+  code=0
+  setpriv --pdeathsig TERM "$@" {terminal}>&- &
+  wait "$!" || code=$?
+  kill -KILL -- "-$!" 2>/dev/null || true
 }
 
-# content FILE: of the build, as JSON strings; or null.
-content() { if [[ -f $build/$1 ]]; then strings "$(<"$build/$1")"; else echo null; fi; }
+# start_ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is
+# shown in its turn; and should it fail, it runs once more then.
+start_ahead() {
+  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "$(setting "timeouts/$1")" \
+    "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
+  ahead[$1]=$!
+}
 
-# end_jobs: what still runs. timeout hands a signal to the whole group of its step, and goes with its child: what is
-# left there had its chance.
+# attempt SECONDS: runs $step once, under its time limit. Sets $code.
+attempt() {
+  rm -f -- "$build/.message"
+  if [[ ${ahead[$step]-} ]] && wait "${ahead[$step]}"; then
+    code=0
+    echo "$(<"$build/.ahead")"
+  else
+    await timeout -k 10 "$1" "$scripts/$step.sh" "$build"
+  fi
+  unset "ahead[$step]"
+
+  # timeout ends with 124; no step of ours does.
+  if [[ $code -eq 124 ]]; then
+    remove_container
+    complain "$step was ended at its time limit of $1 s (see \"timeouts\")"
+  fi
+}
+
+# run_step: runs $step, again while that may help, and notes how it went. Ends the build where it
+# failed.
+run_step() {
+  local limit retries status=error
+  limit=$(setting "timeouts/$step")
+  retries=$(setting "retries/$step")
+  note_begin
+  if [[ $step == npm-install ]]; then
+    start_ahead version # which is a function of what git knows
+  fi
+
+  attempt "$limit"
+  while [[ $code -eq 75 && $attempts -le $retries ]]; do
+    echo "pipeline.sh: $step again in $((2 ** attempts)) s" \
+      "(attempt $((attempts + 1)) of $((retries + 1)))"
+    await sleep "$((2 ** attempts))"
+    attempts=$((attempts + 1))
+    attempt "$limit"
+  done
+
+  case $code in
+    0) status=success ;;
+    1) status=failure ;;
+    *) ;;
+  esac
+  note_end "$status"
+  if [[ $code -ne 0 ]]; then
+    finish "$status" "$code"
+  fi
+}
+
+# note_begin: $step runs now.
+note_begin() {
+  local line="pipeline.sh: == $step"
+  attempts=1
+  echo "$line"
+  begin_offset=$((log_size + ${#line} + 1))
+  now began
+  printf 'begin\t%s\t%s\t%d\n' "$step" "$(rfc3339 "$began")" "$begin_offset" >>"$build/steps"
+  running=$step
+}
+
+# note_end STATUS: $step has ended so.
+note_end() {
+  local ended took line
+  running=''
+  now ended
+  took=$((ended > began ? ended - began : 0)) # a clock may be set back
+  printf -v took '%d.%06d' "$((took / 1000000))" "$((took % 1000000))"
+  line="pipeline.sh: $step: $1, ${took%????} s"
+  echo "$line"
+  find_in_log "$line"
+  end_offset=$((log_size - ${#line} - 1))
+  printf 'end\t%s\t%s\t%s\t%s\t%d\t%d\n' \
+    "$step" "$(rfc3339 "$ended")" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
+}
+
+# find_in_log LINE: waits until the tee has written what was printed so far, of which this line is
+# the last; a second at most, as a stray process may print on. Sets $log_size.
+find_in_log() {
+  local _
+  for _ in {1..100}; do
+    if [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log" | tr -d '\0') == "$1" ]]; then
+      break
+    fi
+    sleep 0.01
+  done
+  size_of_log log_size
+}
+
+# end_jobs: ends what still runs. timeout hands a signal to the whole group of its step, and goes
+# with its child: what is left of the group then had its chance.
 end_jobs() {
   local child
   for child in $(jobs -p); do
-    kill -TERM "$child" && wait "$child" || true
+    if kill -TERM "$child"; then
+      wait "$child" || true
+    fi
     kill -KILL -- "-$child" || true
   done 2>/dev/null
-}
-
-# finish STATUS CODE: writes result.json and exits.
-finish() {
-  trap '' INT TERM
-  end_jobs                                      # say, what runs ahead
-  rm -rf -- "$build/.src.tmp" "$build/.reserve" # half a clone may be what fills the disk
-  local failed='' message=null pushed result
-  [[ $1 == success || $1 == skipped ]] || failed=$step
-  [[ ! -f $build/.message ]] || message=$(jq -Rs 'rtrimstr("\n") | if . == "" then null else . end' -- "$build/.message") # it may hold anything
-  pushed=$(content pushed)
-  TZ=UTC0 printf -v result '{
-  "format": 1,
-  "status": "%s",
-  "failed_step": %s,
-  "exit_code": %d,
-  "message": %s,
-  "started_at": "%s",
-  "finished_at": "%(%FT%TZ)T",
-  "steps": [%s],
-  "version": %s,
-  "image": %s,
-  "pushed": [%s]
-}\n' "$1" "$(strings "$failed")" "$2" "$message" "$started_at" -1 "${report#,}" "$(content version)" "$(content image)" "${pushed#null}"
-  leave result.json "$result"
-  [[ ! -e $build/cancelled ]] || rm -f -- "$build/cancelled"
-  echo "pipeline.sh: $1${failed:+ at $failed}"
-  exit "$2"
 }
 
 # stop CODE: on a signal. A container is no part of any group.
@@ -90,85 +149,136 @@ stop() {
   end_jobs
   remove_container
   echo "pipeline.sh: ended by a signal at $step"
-  [[ $1 -eq 143 && ! -e $build/cancelled ]] || finish cancelled 130
-  exit 143
+  if [[ $1 -eq 143 && ! -e $build/cancelled ]]; then
+    exit 143
+  fi
+  if [[ $running ]]; then
+    note_end cancelled
+  fi
+  finish cancelled 130
 }
+
+# finish STATUS CODE: writes result.json and exits.
+finish() {
+  local failed='' failing='[]' result
+  trap '' INT TERM
+  end_jobs # a step may run ahead
+  # Half a clone may be what fills the disk.
+  rm -rf -- "$build/.src.tmp" "$build/.reserve"
+  if [[ $1 != success && $1 != skipped ]]; then
+    failed=$step
+  fi
+  if [[ $1 == failure || $1 == error ]]; then
+    failing=$(wrapper builds.failing "$build/console.log" "$step" "$begin_offset" "$end_offset") \
+      || failing='[]'
+  fi
+
+  result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
+    --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "$steps_before" \
+    --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
+    --arg version "$(text_of version)" --arg image "$(text_of image)" \
+    --arg pushed "$(text_of pushed)" "$result_json")
+  leave result.json "$result"$'\n'
+  rm -f -- "$build/cancelled"
+  echo "pipeline.sh: $1${failed:+ at $failed}"
+  exit "$2"
+}
+
+# text_of FILE: prints a file of the build, if it is there.
+text_of() {
+  if [[ -f $build/$1 ]]; then
+    printf %s "$(<"$build/$1")"
+  fi
+}
+
+# In `steps`, the line before an `end` is the `begin` of the same step.
+# shellcheck disable=SC2016 # for jq to expand
+result_json='
+  def given: if . == "" then null else . end;
+  def lines: split("\n") | map(select(. != ""));
+  ($steps | lines | .[$skip:] | map(split("\t"))) as $noted |
+  {format: 1, $status, failed_step: ($failed | given), exit_code: $code,
+    message: (if $failed == "" then null else $message | given end), $failing,
+    $started_at, finished_at: (now | todate),
+    steps: [range($noted | length) | $noted[.] as $end | select($end[0] == "end")
+      | {name: $end[1], status: $end[3], seconds: ($end[4] | tonumber),
+        attempts: ($end[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
+    version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
+
+# has_dockerfile: is one where build.sh looks for it?
+has_dockerfile() {
+  local dockerfile
+  dockerfile=$(setting dockerfile)
+  [[ -e $build/src/$dockerfile || -e $build/src/$(setting context)/$dockerfile ]]
+}
+
+# skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are
+# built.
+skips_ci() {
+  local mark='\[ *(skip +(ci|actions)|(ci|actions) +skip|no +ci) *\]|\*\*\*no_ci\*\*\*'
+  mark+='|^skip-checks: *true *$'
+  if [[ $(setting skip_ci) == false || $(fact ref) != refs/heads/* ]]; then
+    return 1
+  fi
+  if [[ ! $(fact source) =~ ^(event|sweep)$ ]]; then
+    return 1
+  fi
+  git -C "$build/src" log -1 --format=%B | grep -iE -- "$mark" >/dev/null
+}
+
+take_build "$@"
+every=${steps[*]}
+while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do
+  steps=("${steps[@]:1}")
+done
+if [[ ${#steps[@]} -eq 0 ]]; then
+  fail 2 "FROM=$FROM is no step (one of ${every// /, })"
+fi
+disk_free_min=$(setting disk_free_min)
+
+TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
+declare -A ahead=() # process IDs of what runs before its turn
+running='' attempts=1 begin_offset=0 end_offset=0
+step=${steps[0]}
+if [[ ! ${FROM-} ]]; then
+  : >"$build/console.log"
+  : >"$build/steps"
+fi
+touch -- "$build/steps"
+steps_before=$(wc -l <"$build/steps")
+open_console
+trap close_console EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM
-
-# await COMMAND...: in the background, since only while bash waits does a trap run at once. Sets $code. Should
-# this script be killed, the command gets a TERM; and what it started does not outlive it.
-await() {
-  setpriv --pdeathsig TERM "$@" {terminal}>&- &
-  code=0
-  wait "$!" || code=$?
-  kill -KILL -- "-$!" 2>/dev/null || true
-}
-
-# ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is shown in its turn; and should
-# it fail, it runs once more then.
-ahead() {
-  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "${timeouts[$1]}" "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
-  ahead[$1]=$!
-}
-
-# run STEP: under its time limit, again while that may help. Sets $code, notes the step for the report.
-run() {
-  local attempt kind=error began ended took seconds=${timeouts[$1]} more=${retries[$1]}
-  now began
-  for ((attempt = 1; ; attempt++)); do
-    [[ ! -e $build/.message ]] || rm -f -- "$build/.message"
-    if [[ ${ahead[$1]-} ]] && wait "${ahead[$1]}"; then
-      code=0
-      echo "$(<"$build/.ahead")"
-    else
-      await timeout -k 10 "$seconds" "$scripts/$1.sh" "$build"
-    fi
-    [[ $code -eq 75 && $attempt -le $more ]] || break
-    echo "pipeline.sh: $1 again in $((2 ** attempt)) s (attempt $((attempt + 1)) of $((more + 1)))"
-    await sleep "$((2 ** attempt))"
-  done
-  if [[ $code -eq 124 ]]; then
-    remove_container
-    (fail 124 "$1 was ended at its time limit of $seconds s (see \"timeouts\")") || true
-  fi
-  [[ $code -ne 0 ]] || kind=success
-  [[ $code -ne 1 ]] || kind=failure
-  now ended
-  took=$((ended > began ? ended - began : 0)) # a clock may be set back
-  printf -v report '%s,\n    {"name": "%s", "status": "%s", "seconds": %d.%06d, "attempts": %d}' "$report" "$1" "$kind" \
-    "$((took / 1000000))" "$((took % 1000000))" "$attempt"
-  [[ $code -eq 0 ]] || finish "$kind" "$code"
-}
-
-# skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are built all the same.
-skips_ci() {
-  local text
-  [[ $skip_ci == true && $ref == refs/heads/* && ($source == event || $source == sweep) ]] || return 1
-  text=$(git -C "$build/src" log -1 --format=%B)
-  grep -qiE '\[ *(skip +(ci|actions)|(ci|actions) +skip|no +ci) *\]|\*\*\*no_ci\*\*\*|^skip-checks: *true *$' <<<"$text"
-}
-
 echo "pipeline.sh: $build"
-old=("$build/result.json")
-for later in "${steps[@]}"; do
-  for file in ${leaves[$later]-}; do old+=("$build/$file"); done
+find_in_log "pipeline.sh: $build"
+
+# What an earlier run has left goes, and a container of one that was killed.
+rm -f -- "$build/result.json"
+for each in "${steps[@]}"; do
+  for file in ${leaves[$each]}; do
+    rm -rf -- "${build:?}/$file"
+  done
 done
-rm -rf -- "${old[@]}"
-{ read -r && read -r free; } < <(df --output=avail -B1 -- "$build")
+remove_container
+
+free=$(df --output=avail -B1 -- "$build" | tail -n 1)
 if [[ $free -lt $disk_free_min ]]; then
-  (fail 75 "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\" (make room, or: scripts/prune.sh)") || true
+  complain "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\"" \
+    "(make room, or: scripts/prune.sh)"
   finish error 75
 fi
-remove_container                               # of a run that was killed
-printf '%065536d' 0 >"$build/.reserve" || true # room for the result on a disk that fills up
+printf '%065536d' 0 >"$build/.reserve" || true # room for the result, on a disk that fills up
+
 for step in "${steps[@]}"; do
-  [[ $step == clone ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
-  # A build that will find no Dockerfile fails before npm spends a minute, in the words of its own script.
-  [[ $step != npm-install || -e $build/src/$dockerfile || -e $build/src/$context/$dockerfile ]] || step=build
-  echo "pipeline.sh: == $step"
-  [[ $step != npm-install ]] || ahead version # which is a function of what git knows
-  run "$step"
+  if [[ $step != clone ]]; then
+    unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
+  fi
+  # A build without a Dockerfile fails before npm spends a minute, in the words of its own script.
+  if [[ $step == npm-install ]] && ! has_dockerfile; then
+    step=build
+  fi
+  run_step
   if [[ $step == clone ]] && skips_ci; then
     echo "pipeline.sh: the head commit says [skip ci]"
     finish skipped 0

@@ -1,133 +1,242 @@
 #!/usr/bin/env bash
-# prune.sh BUILDS: makes room in a builds directory; what is not ours is never touched
+# prune.sh BUILDS makes room in a builds directory; what is not ours is never touched
 #
-# Removes   builds beyond the newest `keep` of a repository: never one at work, one that still waits, one whose
-#           end GitHub is still to be told, or the latest successful one. With them go the tags they gave their
-#           images here, the images (by ID, unless another build, a container or somebody's tag has them), and
-#           containers of theirs.
-#           What was used least lately in builds/.cache, while that is larger than CACHE_MAX bytes (10 GiB).
+# Removes   builds beyond the newest `keep` of a repository: never one at work, one that still
+#           waits, one whose end GitHub is still to be told, or the latest successful one. With
+#           them go the tags they gave their images here, the images (by ID, unless another build,
+#           a container or somebody's tag has them), and containers of theirs.
+#           In builds/.cache what was used least lately, while it is larger than CACHE_MAX bytes
+#           (10 GiB).
 # In a registry nothing is removed.
 #
-# Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay until the next time
+# Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay
+# until the next time
 set -euo pipefail
 shopt -s inherit_errexit nullglob dotglob
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 
-if [[ ${1-} == -h ]]; then
-  manual
-  exit 0
-fi
-[[ $# -eq 1 && -d $1 ]] || fail 2 "usage: prune.sh BUILDS, a builds directory (-h explains)"
-cd -- "$1"
-signs=(.wa[k]e .loc[k] .cache/gi[t] .cache/node_module[s] */*/*/build.json)
-[[ ${#signs[@]} -gt 0 ]] || exit 0 # no builds were ever here: a folder of something else, say
-mkdir -p .cache
-exec {pruning}>.cache/prune.lock
-flock -n "$pruning" || exit 0
+id_pattern='[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{7}'
 
-# directories REGEX: those below a repository's folder with such a name, the newest of each repository first. No
-# links: they lead elsewhere.
-directories() {
-  find . -mindepth 3 -maxdepth 3 -regextype posix-extended -regex "\./[^.][^/]*/[^/]+/$1" -type d -print0 | LC_ALL=C sort -rz
+# list_directories PATTERN: sets $found to those below a repository's folder with such a name, the
+# newest of each repository first. No links: they lead elsewhere.
+list_directories() {
+  mapfile -d '' -t found < <(
+    find . -mindepth 3 -maxdepth 3 -regextype posix-extended \
+      -regex "\./[^.][^/]*/[^/]+/$1" -type d -print0 | LC_ALL=C sort -rz
+  )
+  wait "$!"
 }
 
 # unlocked FILE COMMAND...: runs it while nobody else holds the lock, else passes by.
 unlocked() {
   local lock
-  exec {lock}>>"$1"
-  ! flock -n "$lock" || "${@:2}"
+  exec {lock}<>"$1"
+  if flock -n "$lock"; then
+    "${@:2}"
+  fi
   exec {lock}>&-
 }
 
 # remove DIRECTORY: also what a stranger's script has made read-only.
 remove() {
-  rm -rf -- "$1" 2>/dev/null || { chmod -R u+rwX -- "$1" && rm -rf -- "$1"; } || return 0
+  if ! rm -rf -- "$1" 2>/dev/null; then
+    chmod -R u+rwX -- "$1" || return 0
+    rm -rf -- "$1" || return 0
+  fi
   echo "prune.sh: removed ${1#./}"
 }
 
-# has BUILD FILE FILTER: does the filter say true of its JSON? What cannot be read says nothing.
-has() { [[ -f $1/$2 && $(jq "$3" -- "$1/$2" 2>/dev/null) == true ]]; }
-
-# told BUILD: does GitHub know how it ended? (A build by hand has no file `status`.)
-told() {
-  local now='' wanted=''
-  [[ ! -f $1/status ]] || read -r now wanted <"$1/status" || true
-  [[ $now == refused || $now == "$wanted" && $now != pending ]]
+# is_true BUILD FILE FILTER: does the filter say true of its JSON? What cannot be read says nothing.
+is_true() {
+  [[ -f $1/$2 && $(jq "$3" -- "$1/$2" 2>/dev/null) == true ]]
 }
 
-# erase BURIED: its images, and last the directory that knows of them.
-erase() {
-  local id=${1##*.pruned.} folder=${1%/*} name image reference
-  local -a tags
-  folder=${folder#./}
-  docker rm -fv -- "docker-build-server.${folder//\//.}.$id" || true
-  name=$(jq -r '"\(.settings.registry)/\(.settings.image)"' -- "$1/build.json") || true
-  name=${name#docker.io/} # the engine leaves that away
-  for image in $(ids "$1"/image "$1"/image.* | sort -u); do
-    [[ $used != *"$image"* && -z $(docker ps -aq --filter "ancestor=$image") ]] || continue
-    tags=()
-    while read -r reference; do
-      if [[ $reference == "$name:"* ]] && grep -qxF -- "${reference#"$name:"}" "$1/tags"; then
-        tags+=("$reference")
-      elif [[ $reference && $reference != "$name@"* ]]; then
-        image='' # somebody else's too: docker would remove it with their tag, were that its last
-      fi
-    done < <(docker image inspect --format '{{range .RepoTags}}{{println .}}{{end}}{{range .RepoDigests}}{{println .}}{{end}}' -- "$image")
-    [[ ${#tags[@]} -eq 0 ]] || docker rmi -- "${tags[@]}" || true
-    [[ ! $image ]] || docker rmi -- "$image" || true # mostly gone with its last tag
-  done
-} >/dev/null 2>&1
-
-# ids FILE...: the image IDs in them.
-ids() { grep -shxE 'sha256:[0-9a-f]{64}' -- "$@" || true; }
-
-id='[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{7}' folder=''
-mapfile -d '' -t all < <(directories "$id") && wait "$!"
-for one in "${all[@]}"; do
-  [[ ${one%/*} == "$folder" ]] || folder=${one%/*} keep='' finished=0 success=''
-  [[ $keep ]] || keep=$(jq -r '.settings.keep | numbers' -- "$one/build.json" 2>/dev/null) || true
-  # A build by hand may never get a result: it counts by its age alone.
-  [[ -f $one/result.json ]] || has "$one" build.json '.source == "manual"' || continue
-  finished=$((finished + 1))
-  if [[ ! $success ]] && has "$one" result.json '.status == "success"'; then
-    success=$one
-  elif [[ $keep && $finished -gt $keep ]] && told "$one"; then
-    # Under another name nobody sees it any more, and a prune that was cut off goes on with it.
-    unlocked "$one/lock" mv -T -- "$one" "$folder/.pruned.${one##*/}"
+# setting_of BUILD KEY: prints one of its settings. A build of version 0.1.0 has them in build.json
+# alone.
+setting_of() {
+  if [[ -d $1/settings ]]; then
+    cat -- "$1/settings/$2" 2>/dev/null || true
+  else
+    jq -r --arg key "$2" '.settings[$key] // ""' -- "$1/build.json" 2>/dev/null || true
   fi
-done
+}
+
+# is_told BUILD: does GitHub know how it ended? (A build by hand has no file `status`.)
+is_told() {
+  local told='' wanted=''
+  if [[ -f $1/status ]]; then
+    read -r told wanted <"$1/status" || true
+  fi
+  if [[ $told == refused ]]; then
+    return 0
+  fi
+  [[ $told == "$wanted" && $told != pending ]]
+}
+
+# has_ended BUILD: one by hand may never get a result: it counts by its age alone.
+has_ended() {
+  if [[ -f $1/result.json ]]; then
+    return 0
+  fi
+  is_true "$1" build.json '.source == "manual"'
+}
+
+# bury_old_builds: under another name nobody sees a build any more, and a prune that was cut off
+# goes on with it.
+bury_old_builds() {
+  local build folder='' keep finished success
+  local -a found
+  list_directories "$id_pattern"
+  for build in "${found[@]}"; do
+    if [[ ${build%/*} != "$folder" ]]; then
+      folder=${build%/*} keep='' finished=0 success=''
+    fi
+    if [[ ! $keep ]]; then
+      keep=$(setting_of "$build" keep)
+      [[ $keep =~ ^[0-9]+$ ]] || keep=''
+    fi
+    if ! has_ended "$build"; then
+      continue
+    fi
+
+    finished=$((finished + 1))
+    if [[ ! $success ]] && is_true "$build" result.json '.status == "success"'; then
+      success=$build
+    elif [[ $keep && $finished -gt $keep ]] && is_told "$build"; then
+      unlocked "$build/lock" mv -T -- "$build" "$folder/.pruned.${build##*/}"
+    fi
+  done
+}
+
+# erase_buried: removes them with their images. Sets $code to 75 where that cannot be, as the engine
+# does not answer.
+erase_buried() {
+  local each
+  local -a found buried
+  list_directories "\.pruned\.$id_pattern"
+  buried=("${found[@]}")
+  if [[ ${#buried[@]} -eq 0 ]]; then
+    return
+  fi
+  if ! engine_answers; then
+    code=75
+    return
+  fi
+  for each in "${buried[@]}"; do
+    list_used
+    erase_images "$each"
+    remove "$each"
+  done
+}
+
+# list_used: sets $used to the image IDs of all builds there are, which may be more by now.
+list_used() {
+  local build
+  local -a found
+  list_directories "$id_pattern"
+  used=$(for build in "${found[@]}"; do images_of "$build"; done)
+}
+
+# images_of BUILD: prints the IDs of its images. (Version 0.1.0 kept them in files image.built and
+# image.STAGE.)
+images_of() {
+  local file
+  grep -shxE 'sha256:[0-9a-f]{64}' -- "$1"/image "$1"/image.* || true
+  for file in "$1"/images/*; do
+    echo "${file##*/}"
+  done
+}
+
+# erase_images BURIED: what it made in the engine. The directory that knows of it goes last.
+erase_images() {
+  local id=${1##*.pruned.} folder=${1%/*} name image
+  folder=${folder#./}
+  name=$(setting_of "$1" registry)/$(setting_of "$1" image)
+  docker rm -fv -- "docker-build-server.${folder//\//.}.$id" >/dev/null 2>&1 || true
+  for image in $(images_of "$1" | sort -u); do
+    if [[ $used != *"$image"* && -z $(docker ps -aq --filter "ancestor=$image" 2>/dev/null) ]]; then
+      erase_image "$1" "${name#docker.io/}" "$image" # the engine leaves that away
+    fi
+  done
+}
+
+# erase_image BURIED NAME IMAGE: the tags that the build gave it; and the image, unless it is
+# somebody else's too, whose tag docker would remove with it, were that its last.
+erase_image() {
+  local reference shared=''
+  local each='{{range .%s}}{{println .}}{{end}}'
+  local -a tags=()
+  while read -r reference; do
+    if [[ $reference == "$2:"* ]] && grep -qxF -- "${reference#"$2:"}" "$1/tags"; then
+      tags+=("$reference")
+    elif [[ $reference && $reference != "$2@"* ]]; then
+      shared=shared
+    fi
+  done < <(
+    docker image inspect --format "${each/%s/RepoTags}${each/%s/RepoDigests}" -- "$3" 2>/dev/null
+  )
+
+  if [[ ${#tags[@]} -gt 0 ]]; then
+    docker rmi -- "${tags[@]}" >/dev/null 2>&1 || true
+  fi
+  if [[ ! $shared ]]; then
+    docker rmi -- "$3" >/dev/null 2>&1 || true # mostly gone with its last tag
+  fi
+}
+
+# limit_cache: removes what was used least lately. Measuring takes a while in a large cache: once an
+# hour is enough.
+limit_cache() {
+  local lock
+  local -a locks=(.cache/npm.lock .cache/node_modules/*.lock .cache/git/*/*.lock)
+  if [[ -n $(find .cache/measured -mmin -60 2>/dev/null) ]]; then
+    return
+  fi
+  : >.cache/measured
+  # These are left by an install, or a plan, that was killed.
+  find .cache/node_modules/ .cache -maxdepth 1 \( -name '*.tmp.*' -o -name 'plan.*' \) -mmin +1440 \
+    -exec rm -rf -- {} + 2>/dev/null || true
+
+  measure
+  while read -r _ lock; do
+    unlocked "$lock" evict "$lock"
+  done < <(find "${locks[@]}" -maxdepth 0 -type f -printf '%T@ %p\n' 2>/dev/null | sort -n)
+}
+
+# measure: sets $size, in bytes. Files may come and go while du counts.
+measure() {
+  size=$(du -s -B1 .cache 2>/dev/null | cut -f1) || true
+}
+
+# evict LOCK: removes a part of the cache, if that is still too large.
+evict() {
+  if [[ $size -gt ${CACHE_MAX:-10737418240} && -d ${1%.lock} && ! -L ${1%.lock} ]]; then
+    remove "${1%.lock}"
+    measure
+  fi
+}
+
+if [[ ${1-} == -h ]]; then
+  manual
+  exit 0
+fi
+if [[ $# -ne 1 || ! -d $1 ]]; then
+  fail 2 "usage: prune.sh BUILDS, a builds directory (-h explains)"
+fi
+cd -- "$1"
+signs=(.wa[k]e .loc[k] .cache/gi[t] .cache/node_module[s] */*/*/build.json)
+if [[ ${#signs[@]} -eq 0 ]]; then
+  exit 0 # no builds were ever here: a folder of something else, say
+fi
+mkdir -p .cache
+exec {pruning}>.cache/prune.lock
+flock -n "$pruning" || exit 0
 
 code=0
-mapfile -d '' -t buried < <(directories "\.pruned\.$id")
-if [[ ${#buried[@]} -gt 0 ]] && ! engine_answers; then
-  code=75
-elif [[ ${#buried[@]} -gt 0 ]]; then
-  for one in "${buried[@]}"; do
-    mapfile -d '' -t all < <(directories "$id") && wait "$!" # there may be new ones
-    used=$(for other in "${all[@]}"; do ids "$other"/image "$other"/image.*; done)
-    erase "$one"
-    remove "$one"
-  done
+bury_old_builds
+erase_buried
+limit_cache
+if [[ $code -ne 0 ]]; then
+  fail "$code" "the Docker engine does not answer: images stay until the next time"
 fi
-
-# evict LOCK: a part of the cache.
-evict() {
-  [[ $size -gt ${CACHE_MAX:-10737418240} && -d ${1%.lock} && ! -L ${1%.lock} ]] || return 0
-  remove "${1%.lock}"
-  measure
-}
-
-# Files may come and go while du counts.
-measure() { size=$(du -s -B1 .cache 2>/dev/null | cut -f1) || true; }
-
-# Measuring takes a while in a large cache: once an hour is enough.
-if [[ -z $(find .cache/measured -mmin -60 2>/dev/null) ]]; then
-  : >.cache/measured
-  # left by an install, or a plan, that was killed
-  find .cache/node_modules/ .cache -maxdepth 1 \( -name '*.tmp.*' -o -name 'plan.*' \) -mmin +1440 -exec rm -rf -- {} + 2>/dev/null || true
-  measure
-  locks=(.cache/npm.lock .cache/node_modules/*.lock .cache/git/*/*.lock)
-  while read -r _ lock; do unlocked "$lock" evict "$lock"; done < <(find "${locks[@]}" -maxdepth 0 -type f -printf '%T@ %p\n' 2>/dev/null | sort -n)
-fi
-[[ $code -eq 0 ]] || fail "$code" "the Docker engine does not answer: images stay until the next time"

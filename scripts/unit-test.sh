@@ -1,39 +1,83 @@
 #!/usr/bin/env bash
-# unit-test.sh BUILD: the repository's tests, in the image that was built
+# unit-test.sh BUILD runs the repository's tests in the image that was built
 #
 # Reads     build.json, src/ (for package.json), image
-# Writes    tested   line 1 the image ID it vouches for; line 2 `passed`, or `skipped: WHY`; line 3 the image ID
-#                    that ran the tests, where `test.target` makes it another one. Absent when tests failed
+# Writes    tested   line 1 the image ID it vouches for; line 2 `passed`, or `skipped: WHY`; line 3
+#                    the image ID that ran the tests, where `test.target` makes it another one.
+#                    Absent when tests failed
 # Settings  test.command, test.target, test.network, test.memory, test.pids, test.required
-# The command's first word replaces the image's entry point, which might be a server that never ends.
+# The command's first word replaces the image's entry point, which might be a server that never
+# ends.
 #
-# Exit codes: 0 passed or skipped, 1 red, 2 called wrongly, 69 locked, 75 the engine did not run them
+# Exit codes: 0 passed or skipped, 1 red, 2 called wrongly, 69 locked, 75 the engine did not run
+# them
 set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+
+# why_not: prints the reason why there is nothing to run, if there is one.
+why_not() {
+  local script='' package=$build/src/$context/package.json
+  if [[ ${command[*]} != "npm test" && ${command[*]} != "npm run test" ]]; then
+    return
+  fi
+  inside "$context" "$context/package.json"
+  if [[ -f $package ]]; then
+    script=$(jq -r '.scripts.test? // empty | strings' -- "$package" 2>/dev/null) || true
+  fi
+  if [[ ! $script ]]; then
+    echo "no test script in package.json"
+  elif [[ $script == *'no test specified'* ]]; then
+    echo "only npm's placeholder for a test script in package.json"
+  fi
+}
+
+# end_of_container: prints what the engine says of the container's last run, by its own clock. A
+# client that cannot tell (podman) leaves us the exit code.
+end_of_container() {
+  local events present
+  present=$(docker info --format '{{.SystemTime}}' 2>/dev/null) || true
+  events=$(timeout --foreground 10 "${DOCKER:-docker}" events --since 1 --until "$present" \
+    --filter "container=$container" --filter=event={create,oom,die} \
+    --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null) \
+    || events="create die $((code == 125 ? 0 : code))"
+  events=${events//$'\n'/ }
+  echo "${events##*create }"
+}
+
+# explain: fails, with who is to blame that the tests did not pass.
+explain() {
+  local end
+  need_engine
+  end=$(end_of_container)
+  if [[ $end == *oom* ]]; then
+    fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"
+  fi
+  if [[ $code == 12[67] ]]; then
+    fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it" \
+      "(built without development dependencies? set \"test.target\" to a stage that has them)"
+  fi
+  if [[ " $end " != *" die $code "* ]]; then
+    fail 75 "the engine did not run the tests to their end (its reason is above)"
+  fi
+  fail 1 "${command[*]} failed with exit code $code"
+}
+
 open_build "$@"
-read_build id commit ref settings.{repository,context} settings.test.{target,network,memory,pids,required,command}
 need src image
 image=$(<"$build/image")
+context=$(setting context)
+target=$(setting test/target)
+memory=$(setting test/memory)
+list_setting command test/command
 rm -f -- "$build/tested"
 
-# why_not: the reason why there is nothing to run; npm init's placeholder is no test.
-why_not() {
-  local script=
-  [[ ${command[*]} == "npm test" || ${command[*]} == "npm run test" ]] || return 0
-  inside "$context" "$context/package.json"
-  [[ ! -f $build/src/$context/package.json ]] \
-    || script=$(jq -r '.scripts.test? // empty | strings' -- "$build/src/$context/package.json" 2>/dev/null) || true
-  case $script in
-    '') echo "no test script in package.json" ;;
-    *'no test specified'*) echo "only npm's placeholder for a test script in package.json" ;;
-    *) ;;
-  esac
-}
 reason=$(why_not)
 if [[ $reason ]]; then
-  [[ $required == false ]] || fail 1 "$reason, and \"test.required\" is set"
+  if [[ $(setting test/required) == true ]]; then
+    fail 1 "$reason, and \"test.required\" is set"
+  fi
   echo "unit-test.sh: skipped: $reason"
   leave tested "$image"$'\n'"skipped: $reason"$'\n'
   exit 0
@@ -42,29 +86,23 @@ fi
 runner=$image
 if [[ $target ]]; then
   TARGET=$target "$scripts/build.sh" "$build"
-  runner=$(<"$build/image.$target")
+  runner=$(<"$build/.test-image")
 fi
 
-ci_variables "$id" "$repository" "$commit" "$ref"
-trap remove_container EXIT
-remove_container # of a run that was killed
+ci_variables
+remove_container # one may be left from a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
 code=0
-run_container --rm --log-driver none --network "$network" --memory "$memory" --memory-swap "$memory" --pids-limit "$pids" \
-  "${ci[@]/#/--env=}" --entrypoint "${command[0]}" -- "$runner" "${command[@]:1}" {LOCK_FD}>&- || code=$?
-if [[ $code -eq 0 ]]; then
-  rm -f -- "$build/.container" # --rm has done it
-else
-  engine_answers || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
-  # What became of the container, by the engine's clock. A client that cannot tell (podman) leaves us the exit code.
-  end=$(timeout --foreground 10 "${DOCKER:-docker}" events --since 1 --until "$(docker info --format '{{.SystemTime}}' 2>/dev/null)" \
-    --filter "container=$container" --filter=event={create,oom,die} --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null) \
-    || end="start die $((code == 125 ? 0 : code))"
-  end=" ${end##*create} " # the last run's
-  [[ $end != *oom* ]] || fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"
-  [[ $code != 12[67] ]] || fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it (built without development dependencies? set \"test.target\" to a stage that has them)"
-  [[ ${end//$'\n'/ } == *" die $code "* ]] || fail 75 "the engine did not run the tests to their end (its reason is above)"
-  fail 1 "${command[*]} failed with exit code $code"
+run_container --rm --log-driver none --network "$(setting test/network)" --memory "$memory" \
+  --memory-swap "$memory" --pids-limit "$(setting test/pids)" \
+  -- "$runner" "${command[@]}" || code=$?
+if [[ $code -ne 0 ]]; then
+  explain
 fi
-[[ $runner == "$image" ]] && runner='' || runner+=$'\n'
-leave tested "$image"$'\npassed\n'"$runner"
+rm -f -- "$build/.container" # --rm has done it
+
+tested=$image$'\npassed\n'
+if [[ $runner != "$image" ]]; then
+  tested+=$runner$'\n'
+fi
+leave tested "$tested"

@@ -1,188 +1,314 @@
 # shellcheck shell=bash
-# common.sh: what every step shares. Sourced, never run; sets no shell options.
+# common.sh opens a build directory for the script that sources it, and says how that script failed.
+# It is sourced, never run, and sets no shell options.
 
-scripts=$(dirname -- "${BASH_SOURCE[0]%/*}")
-# Of whoever called us, say a git hook, nothing is to count: not a $build, not where its git works, nor a CDPATH,
-# which makes cd go elsewhere, and print. The token is for git's network calls alone.
+scripts=${BASH_SOURCE[0]%/lib/*}
+schema=${scripts%/*}/wrapper/config.schema.json
+if [[ ! -f $schema ]]; then
+  schema=${scripts%/*}/config.schema.json # in an installed wheel the scripts stand in wrapper/
+fi
+# shellcheck source=scripts/lib/engine.sh
+. "$scripts/lib/engine.sh"
+# shellcheck source=scripts/lib/output.sh
+. "$scripts/lib/output.sh"
+
+# Nothing of the caller's, say of a git hook, is to count here. (With a CDPATH cd goes elsewhere.)
 build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
-[[ ${0##*/} =~ ^(stage|clone|pipeline)\.sh$ ]] || unset GITHUB_TOKEN GITHUB_TOKEN_FILE
 
-# fail CODE MESSAGE...: one line for a person (and, in .message, for result.json), then the exit code. A step that runs
-# ahead of its turn only says it: it runs once more then.
-fail() {
-  local message="${0##*/}: ${*:2}"
+# The token is for git's network calls alone: a script that makes some sets this before it sources.
+if [[ ! ${keep_token-} ]]; then
+  unset GITHUB_TOKEN GITHUB_TOKEN_FILE
+fi
+
+# manual: prints the header comment of the script, which is its help.
+manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
+
+# complain WORDS: says in one line what is wrong, and keeps it as the build's message. A step that
+# runs ahead of its turn only says it, as it runs once more then.
+complain() {
+  local message="${0##*/}: $*"
   message=${message//[[:cntrl:]]/ } # names come from strangers
   printf '%s\n' "$message" >&2
-  # Held by another (69): then the build's files are not ours to touch.
-  [[ ! ${build-} || $1 -eq 69 || ${AHEAD-} ]] || { rm -f -- "$build/.reserve" && printf '%s\n' "$message" >"$build/.message"; } || true
+  if [[ $build && ! ${AHEAD-} ]]; then
+    rm -f -- "$build/.reserve" # on a full disk the message needs that room
+    printf '%s\n' "$message" >"$build/.message" || true
+  fi
+}
+
+# fail CODE WORDS: complains, and ends the script with that exit code.
+fail() {
+  complain "${@:2}"
   exit "$1"
 }
 
-# manual: a script's header comment is its help.
-manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
-
-# open_build ARGS...: checks a step's one argument, takes the lock, and sets $build (absolute), $cache, and
-# $container, the name of any container that runs for this build.
+# open_build ARGS...: opens the build directory that is a step's one argument. What a step prints
+# that was called by itself goes to console.log too, and runs/STEP.json tells how it ended.
 open_build() {
+  take_build "$@"
+  trap close_build EXIT
+  if [[ $alone ]]; then
+    rm -f -- "$build/.message"
+    now run_began
+    open_console
+    size_of_log run_offset
+  fi
+}
+
+# close_build: whatever ends a step, its container goes; and of a run by itself a record stays.
+close_build() {
+  local code=$?
+  trap '' INT TERM
+  remove_container
+  if [[ $alone ]]; then
+    close_console
+    record_run "$code" || complain "cannot write $build/runs (is the disk full?)"
+  fi
+}
+
+# record_run CODE: leaves runs/STEP.json.
+record_run() {
+  local ended size message='' step=${0##*/}
+  now ended
+  size_of_log size
+  if [[ -f $build/.message ]]; then
+    message=$(<"$build/.message")
+  fi
+  mkdir -p -- "$build/runs"
+  leave "runs/${step%.sh}.json" "$(
+    jq -n --arg by "${RUN_BY:-$(id -un)@$HOSTNAME}" --argjson code "$1" --arg message "$message" \
+      --arg began "$(rfc3339 "$run_began")" --arg ended "$(rfc3339 "$ended")" \
+      --argjson offset "$run_offset" --argjson size "$size" '{format: 1, $by, started_at: $began,
+        finished_at: $ended, exit_code: $code, $offset, "end": $size,
+        message: (if $message == "" then null else $message end)}'
+  )"
+}
+
+# take_build ARGS...: checks the one argument and takes the build's lock. Sets $build (absolute),
+# $cache (builds/.cache), $entry (the repository's name in config.json) and $container (the name of
+# any container that runs for this build).
+take_build() {
+  local folder builds
   if [[ ${1-} == -h ]]; then
     manual
     exit 0
   fi
-  [[ $# -eq 1 && ${1:--} != -* ]] || fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
-  [[ -f $1/build.json ]] || fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
-  build=$(cd -P -- "$1" && pwd)
-  local root=${build%/*/*/*}
-  # shellcheck disable=SC2034 # the caller's
-  cache=$root/.cache
-  container=docker-build-server.${build#"$root/"}
-  container=${container//\//.}
-  lock_build
+  if [[ $# -ne 1 || ${1:--} == -* ]]; then
+    fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
+  fi
+  if [[ ! -f $1/build.json ]]; then
+    fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
+  fi
+
+  folder=$(cd -P -- "$1" && pwd)
+  builds=${folder%/*/*/*}
+  cache=$builds/.cache
+  entry=${folder#"$builds/"}
+  container=docker-build-server.${entry//\//.}
+  entry=${entry%/*}
+  check_format "$folder"
+  take_lock "$folder"
+  cache_lock=$LOCK_FD # until there is one
+  build=$folder
+  fill_in_settings
 }
 
-# lock_build: a step under the pipeline has inherited the pipeline's lock, any other takes it.
-lock_build() {
-  [[ ! ${LOCK_FD-} || ! /proc/self/fd/$LOCK_FD -ef $build/lock ]] || return 0
-  exec {LOCK_FD}>>"$build/lock"
-  flock -w 2 "$LOCK_FD" \
-    || fail 69 "$build is being worked on by process $(<"$build/lock") (wait for it, or: make cancel BUILD=$build)"
+# check_format FOLDER: refuses a build that a later version has staged.
+check_format() {
+  local json format='^[[:space:]]*\{[[:space:]]*"format":[[:space:]]*([0-9]+)'
+  json=$(<"$1/build.json")
+  if [[ ! $json =~ $format ]]; then
+    fail 2 "$1/build.json cannot be read (stage the build again)"
+  fi
+  if [[ ${BASH_REMATCH[1]} -ne 1 ]]; then
+    fail 2 "$1/build.json has format ${BASH_REMATCH[1]}, this version knows 1" \
+      "(update docker-build-server)"
+  fi
+}
+
+# take_lock FOLDER: takes the build's lock, unless it is inherited from the pipeline: then $alone is
+# ''.
+take_lock() {
+  local holder
+  alone=''
+  if [[ ${LOCK_FD-} && /proc/self/fd/$LOCK_FD -ef $1/lock ]]; then
+    return
+  fi
+  if ! { : >>"$1/lock"; } 2>/dev/null; then
+    fail 75 "cannot write $1/lock (whose is it? ls -l tells)"
+  fi
+  exec {LOCK_FD}<>"$1/lock"
+  if ! flock -w 2 "$LOCK_FD"; then
+    read -ra holder <"$1/lock" || true
+    # It holds HOST PID TOKEN; in a lock of version 0.1.0 the process ID stands alone.
+    fail 69 "$1 is being worked on by process ${holder[1]-${holder[0]-}}" \
+      "(wait for it, or: make cancel BUILD=$1)"
+  fi
   export LOCK_FD
-  echo "$$" >"$build/lock"
+  alone=alone
+  echo "${HOSTNAME// /} $$ $(</proc/sys/kernel/random/uuid)" >"$1/lock"
 }
 
-# read_build KEY...: values of build.json, each into a variable named as its dotted key ends: a list into an array,
-# an object into an associative one, null as nothing.
-read_build() {
-  local _entry _key _kind _in=$'\n' _asked=" $* " _found=0
-  local -a _entries
-  flatten
-  for _entry in "${_entries[@]}"; do
-    _key=${_entry%%[=[\{]*}
-    if [[ $_asked == *" $_key "* ]]; then
-      _found=$((_found + 1)) _in=$_key _kind=${_entry#"$_key"} _key=${_key##*.}
-      unset -n _to
-      unset -v "$_key"
-      case $_kind in
-        '[]') declare -ga "$_key" ;;
-        '{}') declare -gA "$_key" ;;
-        *) printf -v "$_key" %s "${_kind#=}" ;;
-      esac
-      local -n _to=$_key
-    elif [[ $_entry == "$_in".*=* ]]; then
-      _entry=${_entry#"$_in".}
-      [[ $_kind == '{}' ]] && _to[${_entry%%=*}]=${_entry#*=} || _to+=("${_entry#*=}")
+# fact KEY: prints a text of build.json. A pattern finds it, as jq takes 20 ms to start and each
+# step asks; within a text each quote has a backslash before it, so no text is taken for a key.
+fact() {
+  local json text="\"$1\":[[:space:]]*\"(([^\"\\\\]|\\\\.)*)\""
+  json=$(<"$build/build.json")
+  if [[ ! $json =~ $text ]]; then
+    fail 2 "$build/build.json cannot be read (stage the build again)"
+  fi
+  printf %s "${BASH_REMATCH[1]//\\\"/\"}"
+}
+
+# setting NAME: prints a text among the settings, as test/network; nothing where it is null.
+setting() {
+  if [[ -f $build/settings/$1 ]]; then
+    printf %s "$(<"$build/settings/$1")"
+  fi
+}
+
+# list_setting ARRAY NAME: sets the array to the items of a list; to none where it is null.
+list_setting() {
+  local -n _items=$1
+  _items=()
+  if [[ -f $build/settings/$2 ]]; then
+    mapfile -d '' -t _items <"$build/settings/$2"
+  fi
+}
+
+# fill_in_settings: a build may be staged by a version that had no settings/, or fewer of them. What
+# is not there gets its value in build.json, else the schema's default. The checksum of the schema,
+# in settings/.schema, tells that all is there.
+fill_in_settings() {
+  local checksum
+  local -a parts
+  checksum=$(cksum <"$schema")
+  if [[ -f $build/settings/.schema && $(<"$build/settings/.schema") == "$checksum" ]]; then
+    return
+  fi
+  mapfile -d '' -t parts < <(
+    jq -jn -L "$scripts/lib" --slurpfile schema "$schema" --slurpfile build "$build/build.json" \
+      'include "settings"; ($schema[0]["$defs"].settings | defaults) * $build[0].settings | files' \
+      2>/dev/null
+  )
+  if [[ ${parts[*]: -1} != end ]]; then
+    fail 2 "$build/build.json cannot be read (stage the build again)"
+  fi
+  write_settings "$build" "$checksum" "${parts[@]}"
+}
+
+# write_settings FOLDER CHECKSUM PART...: makes FOLDER/settings of what settings.jq prints; a file
+# that is there stays. The checksum comes last: with it all is there.
+write_settings() {
+  local file kind settings=$1/settings checksum=$2
+  local unwritten="cannot write $settings (is the disk full?)"
+  shift 2
+  while [[ $# -gt 1 ]]; do
+    file=$settings$1 kind=$2
+    shift 2
+    if [[ $kind == folder ]]; then
+      mkdir -p -- "$file" || fail 75 "$unwritten"
+      continue
+    fi
+
+    if [[ -e $file ]]; then
+      : # a person may have edited it
+    elif [[ $kind == text ]]; then
+      printf %s "$1" >"$file" || fail 75 "$unwritten"
+    elif [[ $kind -eq 0 ]]; then
+      : >"$file" || fail 75 "$unwritten"
+    else
+      printf '%s\0' "${@:1:kind}" >"$file" || fail 75 "$unwritten"
+    fi
+    shift "${kind/text/1}"
+  done
+  printf %s "$checksum" >"$settings/.schema" || fail 75 "$unwritten"
+}
+
+# leave FILE TEXT: it becomes FILE of the build; written beside and renamed, so half of it is never
+# seen.
+leave() {
+  local half=$build/${1%"${1##*/}"}.${1##*/}.tmp
+  if ! printf %s "$2" >"$half" || ! mv -f -- "$half" "$build/$1"; then
+    fail 75 "cannot write $build/$1 (is the disk full?)"
+  fi
+}
+
+# lock_cache PATH [OPTION]: locks a part of builds/.cache. Sets $cache_lock to the descriptor. The
+# time of the lock file is that of the last use: prune.sh lets the oldest go first.
+lock_cache() {
+  if ! mkdir -p -- "${1%/*}" || ! : >"$1.lock"; then
+    fail 75 "cannot write ${1%/*} (is the disk full?)"
+  fi
+  exec {cache_lock}<>"$1.lock"
+  flock "${@:2}" "$cache_lock"
+}
+
+# without_locks COMMAND...: what it leaves running, say a credential cache, is to hold none of ours.
+without_locks() { "$@" {LOCK_FD}>&- {cache_lock}>&-; }
+
+# need FILE...: fails where earlier steps have not left these.
+need() {
+  local file
+  for file; do
+    if [[ ! -e $build/$file ]]; then
+      fail 2 "$build has no $file (run the steps before this one first)"
     fi
   done
-  [[ $_found -eq $# ]] || fail 2 "$build/build.json cannot be read (stage the build again)"
 }
 
-# flatten: build.json as $_entries KEY=VALUE, KEY[] and KEY{}. jq takes long to start: what it made of the file is kept.
-flatten() {
-  local kept=$build/.build.kept
-  if [[ $kept -nt $build/build.json ]]; then
-    mapfile -d '' -t _entries <"$kept"
-    [[ ${_entries[*]: -1} != end ]] || return 0 # cut off by a crash it has no end
+# inside PATH...: fails where a path below src/ leads out of the checkout: links come from
+# strangers.
+inside() {
+  local path real
+  local -a paths=()
+  for path; do
+    if [[ -e $build/src/$path || -L $build/src/$path ]]; then
+      paths+=("$path")
+    fi
+  done
+  if [[ ${#paths[@]} -eq 0 ]]; then
+    return
   fi
-  mapfile -d '' -t _entries < <(jq -j "$entries" -- "$build/build.json")
-  if [[ ${_entries[*]: -1} == end ]]; then
-    { printf '%s\0' "${_entries[@]}" >"$kept.tmp" && mv -f -- "$kept.tmp" "$kept"; } 2>/dev/null || rm -f -- "$kept.tmp"
-  fi
+  for path in "${paths[@]}"; do
+    IFS= read -r -d '' real
+    if [[ $real/ != "$build/src/"* ]]; then
+      fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
+    fi
+  done < <(realpath -mz -- "${paths[@]/#/$build/src/}")
 }
-# shellcheck disable=SC2016 # for jq to expand
-entries='(paths as $path | getpath($path) | ($path | map(tostring) | join("."))
-  + ({array: "[]", object: "{}", null: "="}[type] // "=\(.)"), "\u0000"), "end\u0000"'
 
-# wrapper MODULE ARGS...: the Python side, by $PYTHON, else the checkout's virtual environment, else python3.
+# wrapper MODULE ARGS...: runs a module of the Python side, by $PYTHON, else the checkout's virtual
+# environment, else python3. With -P modules are not looked for in whatever folder this runs in.
 wrapper() {
-  local root=${scripts%/*} python=${PYTHON-}
-  [[ $python || ! -x $root/.venv/bin/python ]] || python=$root/.venv/bin/python
-  # -P: modules are not looked for in whatever folder this happens to run in. An installed wheel finds itself.
-  [[ ! -d $root/wrapper ]] || local -x PYTHONPATH=$root
+  local checkout=${scripts%/*} python=${PYTHON-}
+  if [[ ! $python && -x $checkout/.venv/bin/python ]]; then
+    python=$checkout/.venv/bin/python
+  fi
+  if [[ -d $checkout/wrapper ]]; then
+    local -x PYTHONPATH=$checkout # an installed wheel finds itself
+  fi
   "${python:-python3}" -P -m "wrapper.$1" "${@:2}"
 }
 
-# ci_variables ID REPOSITORY COMMIT REF: sets $ci, what install and test commands are told of their build.
+# ci_variables: sets $ci, what install and test commands are told of their build.
 ci_variables() {
-  ci=(CI=true "CI_PIPELINE_NUMBER=$1" "CI_REPO=$2" "CI_COMMIT_SHA=$3" "CI_COMMIT_REF=$4")
-  case $4 in
-    refs/heads/*) ci+=("CI_COMMIT_BRANCH=${4#refs/heads/}") ;;
-    refs/tags/*) ci+=("CI_COMMIT_TAG=${4#refs/tags/}") ;;
+  local ref
+  ref=$(fact ref)
+  ci=(CI=true "CI_PIPELINE_NUMBER=${build##*/}" "CI_COMMIT_REF=$ref")
+  ci+=("CI_REPO=$(setting repository)" "CI_COMMIT_SHA=$(fact commit)")
+  case $ref in
+    refs/heads/*) ci+=("CI_COMMIT_BRANCH=${ref#refs/heads/}") ;;
+    refs/tags/*) ci+=("CI_COMMIT_TAG=${ref#refs/tags/}") ;;
     *) ;;
   esac
 }
 
-# now NAME: the time into that variable, in microseconds since 1970. (bash 5 knows it without a process.)
+# now NAME: sets it to the time, in microseconds since 1970. (bash 5 knows that without a process.)
 now() {
   local _now=${EPOCHREALTIME:-$(date +%s.%6N)}
   printf -v "$1" %s "${_now/[.,]/}"
 }
 
-# leave FILE TEXT: it becomes FILE of the build; written beside and renamed, so half of it is never seen.
-leave() {
-  printf %s "$2" >"$build/.$1.tmp" && mv -f -- "$build/.$1.tmp" "$build/$1" \
-    || fail 75 "cannot write $build/$1 (is the disk full?)"
-}
-
-# need FILE...: what earlier steps should have left.
-need() {
-  local file
-  for file; do
-    [[ -e $build/$file ]] || fail 2 "$build has no $file (run the steps before this one first)"
-  done
-}
-
-# observe COMMAND...: runs it; what it prints is seen as ever, and kept for said.
-observe() {
-  local code=0 tee
-  { "$@"; } > >(exec tee -- "$build/.said" {LOCK_FD}>&-) 2>&1 || code=$?
-  tee=$!
-  drained "$tee"
-  full=''
-  kill -0 "$tee" 2>/dev/null || wait "$tee" || full=full # it could not keep it all
-  # docker may leave its last line open
-  [[ $code -eq 0 || -z $(tail -c 1 -- "$build/.said") ]] || echo
-  return "$code"
-}
-
-# drained PID: waits until that tee has seen the last line: a moment, mostly; not for ever, as a stray process can hold it open.
-drained() {
-  local _
-  for _ in {1..500}; do kill -0 "$1" 2>/dev/null || return 0; done
-  timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true
-}
-
-# said REGEX: did the observed command print it?
-said() { grep -qiE -- "$1" "$build/.said"; }
-
-# full_disk: is that why it failed? Its own words may have found no room either.
-full_disk() { [[ $full ]] || said 'no space left on device|ENOSPC'; }
-
-# docker ARGS...: the client named in $DOCKER.
-docker() { command "${DOCKER:-docker}" "$@"; }
-
-# engine_answers: tells the engine's troubles from the repository's. It may hang, too.
-engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
-
-# run_container OPTION...: docker run, under the build's name for it. (.container: one may be left.)
-run_container() {
-  : >"$build/.container"
-  docker run --init --name "$container" "$@"
-}
-
-# remove_container: ours, with its volumes, should it be there.
-remove_container() {
-  [[ -e $build/.container ]] || return 0
-  timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1 && rm -f -- "$build/.container" || true
-}
-
-# inside PATH...: a path below src/ that exists must not lead out of the checkout (symlinks come from strangers).
-inside() {
-  local path real
-  local -a paths=()
-  for path; do [[ ! -e $build/src/$path && ! -L $build/src/$path ]] || paths+=("$path"); done
-  [[ ${#paths[@]} -gt 0 ]] || return 0
-  for path in "${paths[@]}"; do
-    IFS= read -r -d '' real
-    [[ $real/ == "$build/src/"* ]] || fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
-  done < <(realpath -mz -- "${paths[@]/#/$build/src/}")
-}
+# rfc3339 MICROSECONDS: prints that time, in UTC, as 2026-11-22T05:10:00.123456Z.
+rfc3339() { TZ=UTC0 printf '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${1:0:-6}" "${1: -6}"; }

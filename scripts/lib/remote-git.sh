@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# remote-git.sh ARGS...: git for the network, the only place where git meets a token
+# remote-git.sh ARGS... runs git for the network: the only place where git meets a token
 #
-# Runs `git ARGS`. For $GITHUB_SERVER_URL (default https://github.com), and for no other host, git's
-# credential mechanism is answered from GITHUB_TOKEN_FILE, else GITHUB_TOKEN: so the token stands in
-# no argument, URL or configuration file, and is masked should git print it. Without a token git is
-# left to the credentials and SSH keys it has. Never asks a person; a stalled transfer ends after a minute.
+# Runs `git ARGS`. For $GITHUB_SERVER_URL (default https://github.com), and for no other host,
+# git's credential mechanism is answered from GITHUB_TOKEN_FILE, else GITHUB_TOKEN: so the token
+# stands in no argument, URL or configuration file, and is masked should git print it. Without a
+# token git is left to the credentials and SSH keys it has. Never asks a person; a stalled transfer
+# ends after a minute.
 #
 # Exit codes: git's own.
 set -euo pipefail
@@ -27,20 +28,37 @@ else
   token=${GITHUB_TOKEN-}
 fi
 token=${token//[[:space:]]/}
-[[ $token ]] || exec git "$@"
+if [[ ! $token ]]; then
+  exec git "$@"
+fi
 
-# The first, empty value makes git forget the helpers configured elsewhere. (Settings through the
-# environment: git 2.31.) The token itself is looked up by the helper, when git asks.
-n=${GIT_CONFIG_COUNT:-0} # the caller's come first
-server=credential.${GITHUB_SERVER_URL:-https://github.com}.helper
+# The first, empty value makes git forget the helpers configured elsewhere; the caller's settings
+# come first. (Settings through the environment: git 2.31.) The token itself is looked up by the
+# helper, when git asks.
+count=${GIT_CONFIG_COUNT:-0}
+helper=credential.${GITHUB_SERVER_URL:-https://github.com}.helper
 # shellcheck disable=SC2016 # for git's shell to expand
-answer='!answer() { test "$1" != get || printf "username=x-access-token\npassword=%s\n" "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}"; }; answer'
-export GIT_CONFIG_COUNT=$((n + 2)) \
-  "GIT_CONFIG_KEY_$n=$server" "GIT_CONFIG_VALUE_$n=" "GIT_CONFIG_KEY_$((n + 1))=$server" "GIT_CONFIG_VALUE_$((n + 1))=$answer"
+answer='!answer() {
+  if test "$1" = get; then
+    printf "username=x-access-token\npassword=%s\n" \
+      "${GITHUB_TOKEN:-$(cat -- "$GITHUB_TOKEN_FILE")}"
+  fi
+}; answer'
+export GIT_CONFIG_COUNT=$((count + 2))
+export "GIT_CONFIG_KEY_$count=$helper" "GIT_CONFIG_VALUE_$count="
+export "GIT_CONFIG_KEY_$((count + 1))=$helper" "GIT_CONFIG_VALUE_$((count + 1))=$answer"
 
-exec {masked}> >(while IFS= read -r line || [[ $line ]]; do printf '%s\n' "${line//"$token"/***}"; done >&2)
+mask() {
+  local line
+  while IFS= read -r line || [[ $line ]]; do
+    printf '%s\n' "${line//"$token"/***}"
+  done >&2
+}
+
+code=0
+exec {masked}> >(mask)
 masker=$!
-git "$@" 2>&"$masked" && code=0 || code=$?
+git "$@" 2>&"$masked" || code=$?
 exec {masked}>&-
 wait "$masker" # the last line of git before the next one of ours
 exit "$code"

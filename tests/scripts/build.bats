@@ -8,7 +8,7 @@ setup() {
 }
 
 teardown() {
-  cat "$work"/builds/*/*/[0-9]*/image.built "$work/images" 2>/dev/null | sort -u | xargs -r "$DOCKER" rmi -f >"$work/removed" 2>&1 || true
+  cat "$work/images" 2>/dev/null | sort -u | xargs -r "$DOCKER" rmi -f >"$work/removed" 2>&1 || true
 }
 
 # project [FILE CONTENT]...: a commit with these files, cloned and labelled; $settings over the defaults that matter here.
@@ -82,7 +82,7 @@ plain=$'FROM scratch\nCOPY . /'
   [[ $(content 'a file') == content && $(inspect '.Config.Labels["org.example.revision"]') == "$(git -C app rev-parse HEAD)" ]]
   [[ ! $("$DOCKER" image inspect "$image" | jq -r '.[].RepoTags[]') ]]
   build
-  [[ $image == "$first" && $(sort -u "$build/image.built") == "$image" ]]
+  [[ $image == "$first" && $(ls "$build/images") == "$image" ]]
 }
 
 @test "labels are what is in the file, letter by letter, the last line without an end too" {
@@ -125,14 +125,14 @@ again_with() {
   project Dockerfile "$stages"
   TARGET=first "$scripts/build.sh" "$build"
   [[ ! -e $build/image ]]
-  image=$(<"$build/image.first")
+  image=$(<"$build/.test-image")
   [[ $(inspect .Config.Labels.stage) == first ]]
   build
-  [[ $(inspect .Config.Labels.stage) == second && $(<"$build/image.first") != "$image" ]]
+  [[ $(inspect .Config.Labels.stage) == second && $(<"$build/.test-image") != "$image" ]]
   before=$image
   TARGET=missing fails 1 'Dockerfile does not build' "$scripts/build.sh" "$build"
-  [[ $(<"$build/image") == "$before" && ! -e $build/image.missing ]]
-  [[ $(wc -l <"$build/image.built") -eq 2 ]]
+  [[ $(<"$build/image") == "$before" && ! -e $build/.test-image ]]
+  [[ $(ls "$build/images" | wc -l) -eq 2 ]]
 }
 
 @test "the context is the folder, with a Dockerfile of its own, or one elsewhere in the checkout" {

@@ -5,7 +5,6 @@ source "$BATS_TEST_DIRNAME/../support/helper.bash"
 setup() {
   common_setup
   entry=$work/store/key
-  kept=("$scripts/lib/kept-modules.sh" "$entry")
   mkdir "$work/project"
   cd "$work/project" || return
   install=(bash -c 'mkdir -p node_modules/a && echo one >node_modules/a/index.js && ln -s ../a node_modules/link && echo ran >>log')
@@ -13,40 +12,51 @@ setup() {
 
 runs() { wc -l <log; }
 
-@test "-h prints the manual; without a command it is exit 2" {
+# kept COMMAND...: as npm-install.sh does it: node_modules from the entry, else by the command, and then kept.
+kept() {
+  "$scripts/lib/kept-modules.sh" take "$entry" && return
+  "$@" || return
+  "$scripts/lib/kept-modules.sh" keep "$entry"
+}
+
+@test "-h prints the manual; called wrongly it is exit 2" {
   run -0 "$scripts/lib/kept-modules.sh" -h
-  [[ $output == "kept-modules.sh ENTRY COMMAND"* ]]
-  run -2 "${kept[@]}"
+  [[ $output == "kept-modules.sh take|keep ENTRY"* ]]
+  for arguments in "" "take" "keep" "$entry" "steal $entry" "take $entry more"; do
+    # shellcheck disable=SC2086
+    run -2 "$scripts/lib/kept-modules.sh" $arguments
+    [[ $output == "usage: kept-modules.sh"* ]]
+  done
 }
 
 @test "the command runs once, and the second time its result is taken from the store" {
-  "${kept[@]}" "${install[@]}"
+  kept "${install[@]}"
   cp -a node_modules "$work/first"
   rm -r node_modules
-  "${kept[@]}" "${install[@]}"
+  kept "${install[@]}"
   [[ $(runs) -eq 1 ]]
   diff -r --no-dereference "$work/first" node_modules
 }
 
 @test "what a failing command leaves is not kept, and its exit code is handed on" {
-  run -7 "${kept[@]}" bash -c 'mkdir node_modules; exit 7'
+  run -7 kept bash -c 'mkdir node_modules; exit 7'
   [[ ! -e $entry ]]
 }
 
 @test "a command that makes no node_modules leaves nothing in the store" {
-  "${kept[@]}" true
+  kept true
   [[ ! -e $entry ]]
 }
 
 @test "an entry with a changed, a missing or an added file is not used, and made anew" {
   for damage in 'echo two >' 'rm ' 'touch new-'; do
-    "${kept[@]}" "${install[@]}"
+    kept "${install[@]}"
     [[ ! -s log ]] || rm log
     (cd "$entry/node_modules/a" && bash -c "${damage}index.js")
-    run -0 "${kept[@]}" "${install[@]}"
+    run -0 kept "${install[@]}"
     [[ $output == *"is damaged; installing anew"* && $(runs) -eq 1 ]]
     [[ $(ls node_modules/a) == index.js && $(<node_modules/a/index.js) == one ]]
-    run -0 "${kept[@]}" false
+    run -0 kept false
   done
 }
 
@@ -55,25 +65,27 @@ runs() { wc -l <log; }
   # shellcheck disable=SC2016 # for the stub
   printf '#!/bin/bash\nmkdir "${@: -1}"; echo half >"${@: -1}/half"; echo $$ >%q; exec sleep 60\n' "$work/pid" >"$work/bin/cp"
   chmod +x "$work/bin/cp"
-  PATH=$work/bin:$PATH "${kept[@]}" "${install[@]}" 3>&- &
+  "${install[@]}"
+  PATH=$work/bin:$PATH "$scripts/lib/kept-modules.sh" keep "$entry" 3>&- &
   killed=$!
   until_true test -s "$work/pid"
   kill -KILL "$killed" "$(<"$work/pid")"
   [[ ! -e $entry ]]
   rm -rf node_modules log
-  "${kept[@]}" "${install[@]}"
+  kept "${install[@]}"
   [[ $(runs) -eq 1 && ! -e node_modules/half ]]
-  run -0 "${kept[@]}" false
+  run -0 kept false
 }
 
 @test "nobody waits for an install of somebody else's" {
   mkfifo "$work/gate"
   # shellcheck disable=SC2016
-  "${kept[@]}" bash -c 'echo >started; read -r <"$0"' "$work/gate" 3>&- &
+  kept bash -c 'echo >started; read -r <"$0"' "$work/gate" 3>&- &
   slow=$!
   until_true test -e started
   mkdir "$work/other"
-  (cd "$work/other" && timeout 20 "${kept[@]}" "${install[@]}")
+  (cd "$work/other" && kept "${install[@]}" && touch ended) 3>&- &
+  until_true test -e "$work/other/ended"
   echo go >"$work/gate"
   wait "$slow"
 }

@@ -80,10 +80,12 @@ clone() {
 
 @test "a link in node_modules' place is not kept" {
   mkdir "$work/project" && cd "$work/project"
-  "$scripts/lib/kept-modules.sh" "$work/cache/key" ln -s "$work/outside" node_modules
+  ln -s "$work/outside" node_modules
+  "$scripts/lib/kept-modules.sh" keep "$work/cache/key"
   [[ -L node_modules && ! -e $work/cache/key ]]
   rm node_modules
-  "$scripts/lib/kept-modules.sh" "$work/cache/key" mkdir node_modules
+  mkdir node_modules
+  "$scripts/lib/kept-modules.sh" keep "$work/cache/key"
   [[ -d $work/cache/key/node_modules ]]
 }
 

@@ -295,8 +295,7 @@ not_running() { run ! pgrep -f "^$1"; }
   project package.json "$(package '"scripts": {"preinstall": "pwd >here"}')" package-lock.json "$(lock)"
   install
   [[ $(<"$src/here") == "$src" ]]
-  jq --arg image "$BASE_IMAGE" '.settings.install.image = $image' "$build/build.json" >changed
-  mv changed "$build/build.json"
+  change --arg image "$BASE_IMAGE" '.settings.install.image = $image'
   install
   [[ $(<"$src/here") == /src ]]
 }

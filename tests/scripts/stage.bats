@@ -229,7 +229,7 @@ unborn=1234567890abcdef1234567890abcdef12345678
   run --separate-stderr "$scripts/stage.sh" o/n refs/heads/main "$unborn"
   [[ $status -eq 0 && ! $stderr && ${#lines[@]} -eq 1 && $output == "$work/builds/o/n/"* ]]
   [[ $(realpath "$work/builds/o/n/latest") == "$output" && $(readlink "$work/builds/o/n/latest") == "${output##*/}" ]]
-  [[ $(ls -A "$work/builds/o/n") == ".lock"$'\n'"${output##*/}"$'\n'latest && $(ls "$output") == build.json ]]
+  [[ $(ls -A "$work/builds/o/n") == ".lock"$'\n'"${output##*/}"$'\n'latest && $(ls "$output") == $'build.json\nsettings' ]]
   [[ ${output##*/} =~ ^[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-1234567$ ]]
   first=$output
   run --separate-stderr "$scripts/stage.sh" o/n refs/heads/main "$unborn"

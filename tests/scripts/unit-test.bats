@@ -130,8 +130,8 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   runs cat /only-here
   unit_test
   [[ $status -eq 0 && $output == *"for tests"* ]]
-  [[ $(<"$build/tested") == "$(<"$build/image")"$'\npassed\n'"$(<"$build/image.checks")" ]]
-  [[ $(<"$build/image") == "$(<"$prepared/image")" && $(<"$build/image.checks") != "$(<"$build/image")" ]]
+  [[ $(<"$build/tested") == "$(<"$build/image")"$'\npassed\n'"$(<"$build/.test-image")" ]]
+  [[ $(<"$build/image") == "$(<"$prepared/image")" && $(<"$build/.test-image") != "$(<"$build/image")" ]]
 }
 
 @test "a test.target that does not build is red" {

@@ -283,7 +283,7 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   steps clone
   rm -rf "$build/src/.git/objects"
   fails 75 "cannot tell the version" "$scripts/version.sh" "$build"
-  [[ $stderr == *"fatal: "* && ! -e $build/version && ! -e $build/tags && ! -e $build/labels ]]
+  [[ $output == *"fatal: "* && ! -e $build/version && ! -e $build/tags && ! -e $build/labels ]]
 }
 
 @test "ten thousand commits and a thousand tags take no time" {

@@ -91,18 +91,23 @@ copy() {
   change ".settings.image = \"$repository${2-}\""
 }
 
-# change FILTER [OPTION...]: rewrites the build's build.json with jq.
+# change FILTER [OPTION...]: rewrites the build's build.json with jq, and has settings/ made of it
+# anew.
 change() {
   jq "$@" <"$build/build.json" >"$build/.changed"
   mv "$build/.changed" "$build/build.json"
+  rm -rf "$build/settings"
 }
 
-# fails CODE TEXT COMMAND...: it exits with CODE, and the last line of its standard error has TEXT.
+# fails CODE TEXT COMMAND...: it exits with CODE, and the last line of its standard error has TEXT; of
+# its standard output, where it has put both there, as a step does that keeps its console.log.
 # It leaves $output and $stderr, as run does.
 fails() {
+  local last
   run --separate-stderr -- "${@:3}"
+  last=${stderr:-$output}
 
-  if [[ $status -ne $1 || ${stderr##*$'\n'} != *"$2"* ]]; then
+  if [[ $status -ne $1 || ${last##*$'\n'} != *"$2"* ]]; then
     printf 'exit code %s where %s was due, with "%s" in:\n' "$status" "$1" "$2"
     printf '%s\n%s\n' "$output" "$stderr"
     return 1
@@ -138,7 +143,7 @@ is_a_step() {
   echo 4711 >"$build/lock"
   fails 69 "is being worked on by process 4711 (wait for it" "$step" "$build"
   [[ $stderr != *$'\n'* ]]
-  [[ $(ls -A "$build") == "$fresh"$'\nlock' ]]
+  [[ $(ls -A "$build") == "$(sort <<<"$fresh"$'\nlock')" ]]
   exec {lock}>&-
 }
 

@@ -1,4 +1,4 @@
-"""python -P -m wrapper.version BUILD_JSON <FACTS: see main() of choose."""
+"""python -P -m wrapper.version BUILD <FACTS: see main() of choose."""
 
 import sys
 

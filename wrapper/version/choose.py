@@ -1,6 +1,6 @@
 """The version, image tags and labels of a build, from what version.sh gathers.
 
-python -P -m wrapper.version BUILD_JSON <FACTS. Prints version, image tags and labels,
+python -P -m wrapper.version BUILD <FACTS. Prints version, image tags and labels,
 one a line, a NUL after each of the three; or just why there is no version, and a NUL;
 or nothing, where the facts are cut off.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from semver import Version
 
-from wrapper.version import tags as image
+from wrapper.version import tags
 from wrapper.version.facts import Facts, read
 from wrapper.version.rules import (
     Releases,
@@ -83,9 +83,13 @@ def _package_releases(line: Iterable[tuple[str, object]]) -> Releases:
 
 
 def main(argv: list[str]) -> int:
-    with open(argv[0], "rb") as file:
+    """The program: argv names the build directory. Prints what the module tells of."""
+    with open(f"{argv[0]}/build.json", "rb") as file:
         build = json.load(file)
-    settings = build["settings"]
+    source = setting(argv[0], "version/from")
+    prerelease = setting(argv[0], "version/prerelease")
+    publish = setting(argv[0], "publish").split("\0")[:-1]
+    url = setting(argv[0], "url")
     try:
         facts = read(build["ref"], sys.stdin.buffer.read())
     except EOFError:
@@ -97,18 +101,24 @@ def main(argv: list[str]) -> int:
     if "version" in package and not _version(package):
         _pass_over(f'"version": {json.dumps(package["version"])[:80]} in package.json')
     try:
-        rules = settings["version"]
-        version, releases = choose(facts, rules["from"], rules["prerelease"])
-        tags = image.image_tags(
-            version, facts.ref, head.sha, settings["publish"], releases
-        )
+        version, releases = choose(facts, source, prerelease)
+        image_tags = tags.image_tags(version, facts.ref, head.sha, publish, releases)
     except ValueError as e:
         _write(f"{e}\0")
         return 1
-    lines = image.labels(version, head.sha, head.date, build["url"], package)
-    for section in [str(version)], tags, lines:
+    lines = tags.labels(version, head.sha, head.date, url, package)
+    for section in [str(version)], image_tags, lines:
         _write("".join(f"{line}\n" for line in section) + "\0")
     return 0
+
+
+def setting(build: str, name: str) -> str:
+    """A setting of a build directory, from its file; "" where it is null."""
+    try:
+        with open(f"{build}/settings/{name}", encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def _pass_over(what: str) -> None:

@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# engine.sh asks the Docker engine, and runs the container of a build. common.sh sources it.
+
+# docker ARGS...: the client that DOCKER names.
+docker() { command "${DOCKER:-docker}" "$@"; }
+
+# engine_answers: tells the engine's troubles from the repository's. An engine may also hang.
+engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
+
+# need_engine: asked when something went wrong that it might be to blame for.
+need_engine() {
+  engine_answers \
+    || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
+}
+
+# run_container OPTION... -- IMAGE COMMAND...: runs the command in the image, under the build's name
+# for its container, and with what $ci tells of the build. The command's first word takes the entry
+# point's place, which might be a server that never ends.
+run_container() {
+  local -a options=()
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  : >"$build/.container" # from now on one may be left
+  without_locks docker run --init --name "$container" "${options[@]}" "${ci[@]/#/--env=}" \
+    --entrypoint "$3" -- "$2" "${@:4}"
+}
+
+# remove_container: removes the build's container, with its volumes, should there be one.
+remove_container() {
+  if [[ -e $build/.container ]] \
+    && timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1; then
+    rm -f -- "$build/.container"
+  fi
+}

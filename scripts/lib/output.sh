@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# output.sh watches what is printed: for console.log, and for a step that asks what a tool said.
+# common.sh sources it.
+
+# open_console: from here on all that is printed goes to console.log too. The tee outlives the
+# signals that end a step, and holds no lock. Sets $tee and $terminal.
+open_console() {
+  exec {terminal}>&1
+  exec > >(trap '' INT TERM && exec tee -ap -- "$build/console.log" {LOCK_FD}>&-) 2>&1
+  tee=$!
+}
+
+# close_console: comes back when the last line is in console.log.
+close_console() {
+  exec >&"$terminal" 2>&1
+  drained "$tee"
+}
+
+# size_of_log NAME: sets it to the bytes that console.log has.
+size_of_log() { printf -v "$1" %s "$(stat -c %s -- "$build/console.log" 2>/dev/null || echo 0)"; }
+
+# drained PID: waits until that tee has ended, which mostly is a moment; and no longer than two
+# seconds, as a stray process can hold its pipe open.
+drained() {
+  local _
+  for _ in {1..500}; do
+    kill -0 "$1" 2>/dev/null || return 0
+  done
+  timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true
+}
+
+# watch COMMAND...: runs it; what it prints is seen as ever, and kept for `said`. Its exit code.
+watch() {
+  local code=0 tee
+  # Without braces a child would start the tee for a command that is no function, and $! be
+  # another's.
+  { "$@"; } > >(exec tee -- "$build/.said" {LOCK_FD}>&-) 2>&1 || code=$?
+  tee=$!
+  drained "$tee"
+
+  # A tee that has ended with 1 could not write it all. (With 127 bash does not know any more.)
+  unkept=0
+  kill -0 "$tee" 2>/dev/null || wait "$tee" || unkept=$?
+  # docker may leave its last line open.
+  if [[ $code -ne 0 && -n $(tail -c 1 -- "$build/.said") ]]; then
+    echo
+  fi
+  return "$code"
+}
+
+# said PATTERN: did the watched command print it? An extended regular expression, in letters of any
+# case.
+said() { grep -qiE -- "$1" "$build/.said"; }
+
+# full_disk: did the watched command fail for want of room? Its own words may have found none
+# either.
+full_disk() { [[ $unkept -eq 1 ]] || said 'no space left on device|ENOSPC'; }

@@ -1,0 +1,20 @@
+# shellcheck shell=bash
+# steps.sh lists the steps of a build, in order, with the files that each leaves: the one list of
+# them. The pipeline runs them by it; the tests hold the schema, the Makefile and README against
+# it.
+# shellcheck disable=SC2034 # for those who source it
+
+steps=()
+declare -A leaves=()
+
+step() {
+  steps+=("$1")
+  leaves[$1]=${*:2}
+}
+
+step clone src
+step npm-install
+step version version tags labels
+step build image
+step unit-test tested reports
+step tag-push pushed
