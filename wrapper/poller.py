@@ -11,7 +11,8 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 
-from wrapper.builds.directory import Build, Locked, lock
+from wrapper.builds.directory import Build
+from wrapper.builds.lock import Locked, lock
 from wrapper.builds.process import Pipeline
 from wrapper.builds.queue import Runner
 from wrapper.builds.statuses import Statuses

@@ -1,6 +1,8 @@
 """The builds directory is the queue: what starts when, and what need not."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -11,7 +13,8 @@ from tests.e2e.conftest import Stub
 from tests.support.parts import ROOT, wait_for
 from wrapper.__main__ import main
 from wrapper.builds import journal
-from wrapper.builds.directory import builds_in, held, lock
+from wrapper.builds.directory import builds_in
+from wrapper.builds.lock import held, lock
 from wrapper.builds.queue import RUNS
 from wrapper.commands import cancel, status
 
@@ -323,3 +326,26 @@ def test_a_repository_taken_out_of_the_configuration_still_has_its_builds_built(
     poller.says("removed")
     (poller.folder / ".pause").unlink()
     wait_for(lambda: poller.states(name) == ["success"])
+
+
+def test_cancel_of_a_build_on_another_host_leaves_a_wish(watched, name, monkeypatch):
+    _, _, build, config = waits(watched, name)
+    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    with subprocess.Popen(["sleep", "60"]) as process, lock(build.path / "lock"):
+        (build.path / "lock").write_text(f"elsewhere {process.pid} 0123456789abcdef\n")
+        assert main(["cancel", *config, build.id]) == 1
+        assert process.poll() is None  # it has the number, on this host
+        assert (build.path / "cancelled").exists()
+        ours = f"{os.uname().nodename} {process.pid} 0123456789abcdef\n"
+        (build.path / "lock").write_text(ours)
+        assert main(["cancel", *config, build.id]) == 1
+        assert process.wait(10) == -signal.SIGTERM
+
+
+def test_cancel_of_a_build_that_an_older_version_runs(watched, name, monkeypatch):
+    _, _, build, config = waits(watched, name)
+    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    with subprocess.Popen(["sleep", "60"]) as process, lock(build.path / "lock"):
+        (build.path / "lock").write_text(f"{process.pid}\n")
+        assert main(["cancel", *config, build.id]) == 1
+        assert process.wait(10) == -signal.SIGTERM

@@ -1,26 +1,19 @@
 """The builds directory, read and written."""
 
-import fcntl
 import json
 import os
-import subprocess
-import sys
-import threading
 
 import pytest
 
 from wrapper.builds.directory import (
-    PROBE,
     Build,
-    Locked,
     builds_in,
     folders,
-    held,
-    lock,
     read_json,
     superseded,
     write,
 )
+from wrapper.builds.lock import lock
 
 
 @pytest.fixture
@@ -79,38 +72,10 @@ def test_a_build_is_closed_once_and_not_while_it_runs(make):
     result = build.result()
     assert result["format"] == 1
     assert (result["status"], result["message"]) == ("superseded", "by x")
-    assert result["steps"] == result["pushed"] == []
-
-
-def test_a_lock_is_seen_from_another_process_and_dies_with_its_holder(tmp_path):
-    path = tmp_path / "lock"
-    assert not held(path)
-    code = (
-        "import time; from pathlib import Path\n"
-        "from wrapper.builds.directory import lock\n"
-        f"with lock(Path({str(path)!r})): print(flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert holder.stdout
-    holder.stdout.readline()
-    assert held(path)
-    with pytest.raises(Locked, match=str(holder.pid)), lock(path):
-        pass
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
-    assert not held(path)
-    with lock(path):
-        assert path.read_text() == f"{os.getpid()}\n"
-
-
-def test_who_only_asks_whether_a_lock_is_held_is_in_nobodys_way(tmp_path):
-    path = tmp_path / "lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        threading.Timer(PROBE / 2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
-        with lock(path, sign=False):
-            assert path.read_text() == ""
+    assert result["steps"] == result["pushed"] == result["failing"] == []
+    keys = ["status", "failed_step", "exit_code", "message", "failing", "started_at"]
+    keys += ["finished_at", "steps", "version", "image", "pushed"]
+    assert list(result) == ["format", *keys]  # in pipeline.sh's order
 
 
 def test_the_newest_push_of_a_branch_supersedes_those_before(make):

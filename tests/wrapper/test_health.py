@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.parts import wait_for
-from wrapper.builds.directory import lock
+from wrapper.builds.lock import lock
 from wrapper.commands import health
 from wrapper.config import load as config
 

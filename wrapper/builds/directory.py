@@ -1,25 +1,19 @@
 """The builds directory: the queue, and the record of what happened."""
 
-import fcntl
 import json
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-_NULL = dict.fromkeys(
-    ("failed_step", "exit_code", "message", "started_at", "version", "image")
-)
-PROBE = 0.1  # seconds; whoever asks held() has the lock for a moment, too
+from wrapper.builds.lock import Locked, held, lock
+
+FORMAT = 1  # of all our JSON files
+NEWER = "of a newer version"  # the state of a build whose files we do not know
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{7}")
-
-
-class Locked(Exception):
-    """Somebody else holds the lock."""
 
 
 class Build:
@@ -72,13 +66,27 @@ class Build:
             with lock(self.path / "lock", sign=False):
                 if self.result() is not None:
                     return False
-                result: dict[str, Any] = {"status": status} | _NULL
-                result |= {"steps": [], "pushed": []}
-                result |= {"message": message, "finished_at": now()}
-                write_json(self.path / "result.json", result)
+                write_json(self.path / "result.json", _result(status, message))
                 return True
         except (Locked, OSError):
             return False
+
+
+def _result(status: str, message: str) -> dict[str, Any]:
+    """As pipeline.sh writes it, of a build that did not run."""
+    return {
+        "status": status,
+        "failed_step": None,
+        "exit_code": None,
+        "message": message,
+        "failing": [],
+        "started_at": None,
+        "finished_at": now(),
+        "steps": [],
+        "version": None,
+        "image": None,
+        "pushed": [],
+    }
 
 
 def folders(builds: Path) -> list[Path]:
@@ -100,52 +108,6 @@ def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
         wanted = build.info.get("settings", {}).get("superseded") == "build"
         if by is not build and not wanted:
             yield build, by
-
-
-@contextmanager
-def lock(path: Path, sign: bool = True) -> Iterator[None]:
-    """Holds a lock file; Locked, with the holder's pid, otherwise.
-
-    sign: with our pid inside, for who wants to end what we do under it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        end = time.monotonic() + PROBE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise Locked(path.read_text().strip()) from None
-                time.sleep(PROBE / 10)
-        os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # the lock holds on a full disk too
-            os.write(descriptor, f"{os.getpid()}\n".encode() if sign else b"")
-        yield
-    finally:
-        release(descriptor)
-
-
-def release(descriptor: int) -> None:
-    """Unlocks and closes. Closing alone leaves it to a child that is being started."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def held(path: Path) -> bool:
-    """Is a lock file locked?"""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        release(descriptor)
-    return False
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wrapper.builds.directory import Build, builds_in, folders, held, superseded
+from wrapper.builds.directory import Build, builds_in, folders, superseded
+from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, Pipeline, call
 from wrapper.builds.statuses import Statuses
 from wrapper.console import say

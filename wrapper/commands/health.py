@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from wrapper.builds.directory import held, read_json
+from wrapper.builds.directory import read_json
+from wrapper.builds.lock import held
 from wrapper.config.load import Config
 from wrapper.console import line
 from wrapper.pushes.repository import Repository

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.builds import journal
-from wrapper.builds.directory import Build, builds_in, held
+from wrapper.builds.directory import Build, builds_in
+from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, call
 from wrapper.config.load import Config
 from wrapper.github.errors import Trouble
