@@ -16,6 +16,10 @@ NEWER = "of a newer version"  # the state of a build whose files we do not know
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{7}")
 
 
+class Newer(ValueError):
+    """A JSON file of ours that a newer version has written."""
+
+
 class Build:
     """A build directory, builds/OWNER/NAME/ID."""
 
@@ -27,7 +31,7 @@ class Build:
     @cached_property
     def info(self) -> dict[str, Any]:
         """build.json, which never changes; {} where it cannot be read."""
-        return read_json(self.path / "build.json") or {}
+        return self._read("build.json") or {}
 
     @property
     def ref(self) -> str:
@@ -44,13 +48,45 @@ class Build:
 
     def result(self) -> dict[str, Any] | None:
         """result.json; None while the build is not finished."""
-        return read_json(self.path / "result.json")
+        return self._read("result.json")
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return read_json(self.path / name)
+        except Newer:
+            return {"status": NEWER}
+
+    @property
+    def newer(self) -> bool:
+        """Has a newer version written it? Then it is shown, and left alone."""
+        return NEWER in (self.info.get("status"), (self.result() or {}).get("status"))
+
+    def setting(self, key: str) -> str | None:
+        """A setting of the build ("status", "timeouts/build"), as its file below
+        settings/ holds it; None: null. A list has each item ended by NUL.
+
+        A person may edit those files. A build that an older version staged has none:
+        then build.json has it.
+        """
+        folder = self.path / "settings"
+        try:
+            text = (folder / key).read_bytes().decode(errors="replace")
+            return text.removesuffix("\n")
+        except (FileNotFoundError, NotADirectoryError):
+            if folder.is_dir():
+                return None
+        value = self.info.get("settings")
+        for name in key.split("/"):
+            value = value.get(name) if isinstance(value, dict) else None
+        return _as_in_a_file(value)
 
     def state(self) -> str:
         """The result's status, else running, interrupted or queued."""
         result = self.result()
         if result is not None:
             return str(result.get("status", "unknown"))
+        if self.newer:
+            return NEWER
         if held(self.path / "lock"):
             return "running"
         if (self.path / "console.log").exists():
@@ -64,12 +100,21 @@ class Build:
         """
         try:
             with lock(self.path / "lock", sign=False):
-                if self.result() is not None:
+                if self.newer or self.result() is not None:
                     return False
                 write_json(self.path / "result.json", _result(status, message))
                 return True
         except (Locked, OSError):
             return False
+
+
+def _as_in_a_file(value: Any) -> str | None:
+    """A setting of build.json, as it would stand in a file below settings/."""
+    if value is None or isinstance(value, dict):
+        return None
+    if isinstance(value, list):
+        return "".join(f"{item}\0" for item in value)
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 def _result(status: str, message: str) -> dict[str, Any]:
@@ -105,25 +150,32 @@ def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
     newest = {b.ref: b for b in waiting if b.ref.startswith("refs/heads/")}
     for build in waiting:
         by = newest.get(build.ref, build)
-        wanted = build.info.get("settings", {}).get("superseded") == "build"
-        if by is not build and not wanted:
+        if by is not build and build.setting("superseded") != "build":
             yield build, by
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON file of ours: None where there is none, {} where it is no such thing."""
+    """A JSON file of ours: None where there is none, {} where it is no such thing.
+
+    Raises Newer, and OSError where it may not be read.
+    """
     try:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        return {}
+    written = document.get("format", FORMAT)
+    if isinstance(written, int) and written > FORMAT:
+        raise Newer(f"{path} was written by a newer version (format {written})")
+    return document
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Replaces a file with JSON of ours."""
-    write(path, json.dumps({"format": 1} | document) + "\n")
+    write(path, json.dumps({"format": FORMAT} | document) + "\n")
 
 
 def write(path: Path, text: str) -> None:

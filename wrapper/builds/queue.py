@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wrapper.builds.directory import Build, builds_in, folders, superseded
+from wrapper.builds.directory import NEWER, Build, builds_in, folders, superseded
 from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, Pipeline, call
 from wrapper.builds.statuses import Statuses
@@ -98,7 +98,8 @@ class Runner:
                 settled.add(build.id)
                 continue
             result = build.result()
-            if self._statuses.note(build, result):
+            newer = result is not None and result.get("status") == NEWER
+            if newer or self._statuses.note(build, result):
                 settled.add(build.id)
             if result is not None:
                 continue

@@ -109,11 +109,11 @@ class Statuses:
                     self._owed.pop(owed.build.id, None)
 
     def _tell(self, owed: _Owed) -> None:
-        build, settings = owed.build, owed.build.info["settings"]
+        build, wished = owed.build, owed.build.setting("status") == "true"
         told, wanted = _read(build)
         try:
-            if settings["status"] and self._github.token.value() and told != wanted:
-                self._post(build, wanted, settings["repository"])
+            if wished and self._github.token.value() and told != wanted:
+                self._post(build, wanted, build.setting("repository") or "")
             told, self._trouble = wanted, ""
         except Trouble as e:
             if str(e) != self._trouble and not e.everywhere:

@@ -24,6 +24,9 @@ def cancel(builds: Path, name: str) -> int:
         return 2
     build = Build(path.resolve())
     end = time.monotonic() + PATIENCE
+    if build.newer:
+        print(f"{path} was written by a newer version", file=sys.stderr)
+        return 1
     while build.result() is None and time.monotonic() < end:
         if build.close("cancelled", "before it ran, or went on"):
             break
