@@ -1,7 +1,6 @@
 """The poller: asks for pushes in turn and starts builds, until it is told to stop."""
 
 import math
-import queue
 import threading
 import time
 import traceback
@@ -10,11 +9,13 @@ from dataclasses import replace
 from functools import partial
 from heapq import heapify, heappop, heappush
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from wrapper.builds.directory import Build
 from wrapper.builds.lock import Locked, lock
 from wrapper.builds.process import Pipeline
-from wrapper.builds.queue import Runner
+from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
 from wrapper.commands import health
 from wrapper.config.files import watch_file
@@ -41,8 +42,8 @@ class Poller:
         self, source: str, pipeline: Callable[[Build], Pipeline] = Pipeline
     ) -> None:
         self._pipeline = pipeline
-        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._todo: queue.SimpleQueue[Repository | None] = queue.SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._todo: SimpleQueue[Repository | None] = SimpleQueue()
         self._watch = ConfigWatch(
             source,
             lambda config: self._calls.put(lambda: self._configure(config)),
@@ -85,7 +86,9 @@ class Poller:
         self._calls.put(lambda: self._stop(number))
 
     def _run(self, builds: Path) -> int:
-        self._runner = Runner(builds, self._statuses, self._on_end, self._pipeline)
+        self._queue = Queue(
+            builds, self._statuses, self._on_end, self._note, self._pipeline
+        )
         self._configure(self._config)
         for _ in range(POLLS):
             threading.Thread(target=self._visit, daemon=True).start()
@@ -96,7 +99,7 @@ class Poller:
         wake.stop()
         for _ in range(POLLS):
             self._todo.put(None)
-        self._runner.look(0)
+        self._queue.look(0)
         self._statuses.flush(5)
         health.write(builds, self._repositories.values())
         if self._stopped_by:
@@ -104,7 +107,7 @@ class Poller:
         return int(any(r.trouble() for r in self._repositories.values()))
 
     def _finished(self) -> bool:
-        if not self._runner.idle() or not (self._once or self._stopped_by):
+        if not self._queue.idle() or not (self._once or self._stopped_by):
             return False
         if self._stopped_by:
             return not self._visiting or self._patience < time.monotonic()
@@ -136,7 +139,7 @@ class Poller:
             self._do(self._calls.get(timeout=wait))
             while True:
                 self._do(self._calls.get_nowait())
-        except queue.Empty:
+        except Empty:
             pass
 
     def _do(self, call: Callable[[], object]) -> None:
@@ -148,11 +151,11 @@ class Poller:
     def _look_at_queue(self) -> float:
         """Starts builds; seconds to the next look."""
         try:
-            self._runner.look(0 if self._stopped_by else self._config.concurrency)
+            self._queue.look(0 if self._stopped_by else self._config.concurrency)
         except Exception as e:  # a folder that cannot be read, say
             say(ME, _internal(e))
             return LOOK
-        return RESTLESS if self._runner.restless else LOOK
+        return RESTLESS if self._queue.restless else LOOK
 
     def _pace(self) -> None:
         """Slows down where the quota is short; asks again at once with a new token."""
@@ -219,15 +222,18 @@ class Poller:
 
     def _on_end(self, build: Build, code: int) -> None:
         def end() -> None:
-            self._runner.ended(build, code)
+            self._queue.ended(build, code)
             self._look()
 
         self._calls.put(end)
 
+    def _note(self, build: Build, result: dict[str, Any] | None) -> None:
+        """A build starts, or has ended."""
+
     def _stop(self, number: int) -> None:
         self._stopped_by = number
         self._patience = time.monotonic() + PATIENCE
-        self._runner.signal(number)
+        self._queue.signal(number)
 
 
 def _internal(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """builds/journal.jsonl: every decision about a push, one JSON line each."""
 
 import json
+import mmap
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ def tell(
     ref: str | None = None,
     commit: str | None = None,
     build: Build | None = None,
+    **more: Any,
 ) -> None:
-    """Writes one decision down, and says it on the terminal."""
+    """Writes one decision down, and says it on the terminal. more: further keys."""
     if build:
         ref, commit = build.ref, build.commit
     line = {
@@ -30,6 +33,7 @@ def tell(
         "build": build.id if build else None,
         "what": what,
         "why": why,
+        **more,
     }
     console.say(repository, _words(line))
     data = (json.dumps(line) + "\n").encode()
@@ -46,6 +50,46 @@ def tell(
             os.close(file)
     except OSError as e:
         console.say(repository, f"the journal cannot be written: {e.strerror}")
+
+
+def recorded(builds: Path, build: Build, since: str) -> set[str]:
+    """What the newest lines of a build say, back to its start or to since (a time).
+
+    So who died after a line, and before noting so elsewhere, writes it but once.
+    """
+    found: set[str] = set()
+    # Backwards, since they are among the last; there may be no file yet, or no line.
+    with (
+        suppress(OSError, ValueError),
+        (builds / "journal.jsonl").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
+    ):
+        at = len(text)
+        while (at := text.rfind(build.id.encode(), 0, at)) >= 0:
+            end = text.find(b"\n", at)
+            at = text.rfind(b"\n", 0, at) + 1
+            line = _parse(text[at : end if end >= 0 else len(text)])
+            if (line.get("repository"), line.get("build")) != _name(build):
+                continue
+            if line["what"] in ("staged", "started") or line["time"][:19] < since[:19]:
+                break
+            found.add(line["what"])
+    return found
+
+
+def _name(build: Build) -> tuple[str, str]:
+    return build.repository, build.id
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    """A line; {} where it was cut off by a full disk, or is none of ours."""
+    try:
+        line = json.loads(text)
+        if all(isinstance(line[key], str) for key in ("time", "repository", "what")):
+            return dict(line)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return {}
 
 
 def why(builds: Path, asked: str) -> int:

@@ -1,9 +1,9 @@
 """What is in the builds directory, as a table."""
 
 import time
-from datetime import datetime
 from pathlib import Path
 
+from wrapper.builds import verdict
 from wrapper.builds.directory import Build, builds_in, folders
 from wrapper.console import line
 
@@ -20,22 +20,16 @@ def status(builds: Path) -> int:
 
 
 def _row(build: Build) -> tuple[str, ...]:
-    result = build.result() or {}
-    state = build.state()
-    step = f" ({result['failed_step']})" if result.get("failed_step") else ""
+    result = build.result()
+    state = verdict.brief(result) if result is not None else build.state()
     try:
         version = (build.path / "version").read_text().strip()
     except OSError:
         version = "-"
-    seconds = "-"
-    if result.get("started_at"):
-        seconds = f"{_time(result['finished_at']) - _time(result['started_at']):.0f}"
-    elif state == "running":  # it wrote its pid when it began
-        seconds = f"{time.time() - (build.path / 'lock').stat().st_mtime:.0f}"
+    seconds = verdict.seconds(result or {})
+    if state == "running":  # it signed the lock when it began
+        seconds = time.time() - (build.path / "lock").stat().st_mtime
     ref = build.ref.removeprefix("refs/heads/").removeprefix("refs/")
-    row = (build.repository, build.id, ref, version, state + step, seconds)
+    took = "-" if seconds is None else f"{seconds:.0f}"
+    row = (build.repository, build.id, ref, version, state, took)
     return tuple(line(text) for text in row)
-
-
-def _time(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
