@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
-from typing import Any
 
 import requests
 
 from wrapper import SCRIPTS
 from wrapper.builds.process import last_words
+from wrapper.config.load import Settings
 from wrapper.github.errors import reason
 from wrapper.github.token import Token
 
@@ -106,15 +106,15 @@ def _quota(answer: requests.Response) -> Finding:
     return OK, line
 
 
-def repository(name: str, settings: dict[str, Any]) -> Finding:
+def repository(name: str, settings: Settings) -> Finding:
     """Whether git sees it, and one of its branches is to be built."""
-    script, url = f"{SCRIPTS}/lib/remote-git.sh", settings["url"]
+    script, url = f"{SCRIPTS}/lib/remote-git.sh", settings.url
     code, out, error = run("bash", script, "ls-remote", "--heads", "--", url)
     if code:
         advice = "correct url; a private repository needs a token that may read it"
         return FAIL, f"{name}: {error or f'git exits with {code}'} ({advice})"
     branches = re.findall(r"\trefs/heads/(.+)", out)
-    globs = settings["branches"]
+    globs = settings.branches
     built = [b for b in branches if any(fnmatchcase(b, glob) for glob in globs)]
     if globs and not built:
         line = f"{name}: no branch matches {', '.join(globs)}"

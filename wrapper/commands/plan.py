@@ -29,11 +29,11 @@ def plan(config: Config, name: str, ref: str | None) -> int:
         try:
             build = stage(name, settings, builds, ref or "").path
             for step in "clone.sh", "version.sh":
-                call(step, str(build), limit=settings["timeouts"][step[:-3]])
+                call(step, str(build), limit=settings.timeouts[step[:-3]])
         except Failed as e:
             print(e, file=sys.stderr)
             return 1
-        image = f"{config.registry}/{settings['image']}"
+        image = f"{config.registry}/{settings.image}"
         print(f"version  {(build / 'version').read_text().strip()}")
         for tag in (build / "tags").read_text().splitlines():
             print(f"tag      {image}:{tag}")

@@ -11,20 +11,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from wrapper.builds import journal
 from wrapper.builds.directory import builds_in
 from wrapper.builds.process import Failed
+from wrapper.config.load import Settings
 from wrapper.console import say
 from wrapper.github.client import GitHub, Page
 from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
 from wrapper.github.feed import News, news
-from wrapper.pushes.backoff import Pace
+from wrapper.pushes.backoff import Backoff
 from wrapper.pushes.moves import compare, passed
 from wrapper.pushes.stager import Stager, heads
-from wrapper.pushes.state import State, load
+from wrapper.pushes.state import ETag, State, Waiting, load
 
 T = TypeVar("T")
 FULL = 600.0  # seconds after which a feed is read whatever its ETag: those can go stale
@@ -35,12 +36,12 @@ class Repository:
     """Visited by one thread at a time."""
 
     def __init__(
-        self, name: str, settings: dict[str, Any], builds: Path, github: GitHub
+        self, name: str, settings: Settings, builds: Path, github: GitHub
     ) -> None:
         self.name = name
         self.settings = settings
-        self.feed = Pace(lambda words: say(name, words))
-        self.git = Pace(lambda words: say(name, words))
+        self.feed = Backoff(lambda words: say(name, words))
+        self.git = Backoff(lambda words: say(name, words))
         self.spacing = 60.0  # seconds from one poll to the next, as they are now
         self.lag: float | None = None  # seconds from the last push to its staging
         self.untold = 0.0  # epoch seconds: since when git shows what no event tells of
@@ -48,7 +49,7 @@ class Repository:
         self._github = github
         self._asked = 60.0  # seconds that GitHub wants between two polls
         self._recheck = math.inf  # monotonic: when git may show a late event
-        self._said: set[str] = set()
+        self._announced: set[str] = set()
         self._etag = self._load().etag
 
     def due(self) -> float:
@@ -91,9 +92,9 @@ class Repository:
 
     def hurry(self) -> None:
         """What was in trouble is tried again now: something may have changed."""
-        for pace in self.feed, self.git:
-            if pace.trouble:
-                pace.due = 0.0
+        for backoff in self.feed, self.git:
+            if backoff.trouble:
+                backoff.due = 0.0
 
     def failed(self, words: str, interval: float) -> None:
         """A visit went wrong altogether."""
@@ -105,10 +106,10 @@ class Repository:
 
     def _poll(self, interval: float) -> Page | None:
         """The first page of the feed; None where nothing has changed."""
-        url, etag, at = self._etag
-        feed = self._github.feed(self.settings["repository"])
-        valid = url == feed and 0 <= time.time() - at < FULL
-        page = self._github.page(feed, etag if valid else "")
+        etag = self._etag
+        feed = self._github.feed(self.settings.repository)
+        valid = etag.url == feed and 0 <= time.time() - etag.read_at < FULL
+        page = self._github.page(feed, etag.value if valid else "")
         self._asked = self._asked if page.interval is None else page.interval
         self.spacing = max(interval, self._asked)
         if page.moved:
@@ -129,7 +130,7 @@ class Repository:
     def _compare(
         self, stager: Stager, state: State, fresh: News | None, sweep: float
     ) -> None:
-        url = self.settings["url"]
+        url = self.settings.url
         found = heads(url)
         # With another url it is another repository, unless one ref is where it was.
         known = state.refs or {}
@@ -141,16 +142,16 @@ class Repository:
         elif known and not found:
             raise Trouble("git shows no branch nor tag any more", slow=True)
         state.url = url
-        told = [e for _, e in state.waiting] + (fresh.events if fresh else [])
-        moved, late = compare(known, found, told)
-        missed = passed(known, moved, late, told)
+        hints = [w.event for w in state.waiting] + (fresh.events if fresh else [])
+        moved, late = compare(known, found, hints)
+        missed = passed(known, moved, late, hints)
         try:
             for move in moved:
-                stager.handle(move, {e.id: e.at for e in told})
+                stager.handle(move, {e.id: e.at for e in hints})
             for event in missed:
                 stager.miss(event)
             came = [m.came for m in moved if m.came and m.ref.startswith("refs/heads/")]
-            if not fresh and any(event is None for *_, (_, event) in came):
+            if not fresh and any(heads[-1].event is None for heads in came):
                 self.untold = self.untold or time.time()
             self._wait_for(state, late)
             if fresh:
@@ -164,24 +165,24 @@ class Repository:
     def _wait_for(self, state: State, late: list[Event]) -> None:
         """Events that git does not show yet are asked about again, ever more seldom."""
         now = time.time()
-        since = {event.id: at for at, event in state.waiting}
+        since = {w.event.id: w.since for w in state.waiting}
         state.waiting = []
         for event in late:
             at = since.get(event.id, now)
             if now - at < LATE:
-                state.waiting.append((at, event))
+                state.waiting.append(Waiting(at, event))
             else:
                 why = f"event {event.id}: git did not show it within {LATE:.0f} s"
                 journal.tell(
                     self._builds, self.name, "skipped", why, event.ref, event.head
                 )
-        ages = [max(1, now - at) for at, _ in state.waiting]
+        ages = [max(1, now - w.since) for w in state.waiting]
         self._recheck = _now() + min(ages, default=math.inf)
 
     def _learn(self, state: State, fresh: News) -> None:
         state.seen = (state.seen or {}) | fresh.ids
-        feed = self._github.feed(self.settings["repository"])
-        state.etag = (feed, fresh.etag, time.time())
+        feed = self._github.feed(self.settings.repository)
+        state.etag = ETag(feed, fresh.etag, time.time())
 
     def _load(self) -> State:
         folder = self._builds / self.name
@@ -193,21 +194,23 @@ class Repository:
             return State(folder, newest=newest)
 
     def _say_once(self, words: str) -> None:
-        if words not in self._said:
-            if len(self._said) > 999:  # a feed full of nonsense
-                self._said.clear()
-            self._said.add(words)
+        if words not in self._announced:
+            if len(self._announced) > 999:  # a feed full of nonsense
+                self._announced.clear()
+            self._announced.add(words)
             say(self.name, words)
 
-    def _try(self, pace: Pace, interval: float, work: Callable[[], T]) -> T | None:
+    def _try(
+        self, backoff: Backoff, interval: float, work: Callable[[], T]
+    ) -> T | None:
         try:
             return work()
         except Trouble as e:
-            pace.failed(str(e), interval, e.wait, e.slow, quiet=e.everywhere)
+            backoff.failed(str(e), interval, e.wait, e.slow, quiet=e.everywhere)
         except Failed as e:
-            pace.failed(str(e), interval)
+            backoff.failed(str(e), interval)
         except OSError as e:
-            pace.failed(f"{e.filename or self._builds}: {e.strerror}", interval)
+            backoff.failed(f"{e.filename or self._builds}: {e.strerror}", interval)
         return None
 
 

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from wrapper.builds.directory import builds_in, read_json, write_json
 from wrapper.github.events import Event
@@ -11,14 +12,29 @@ WINDOW = 31 * 86400  # seconds; GitHub shows events for 30 days
 MOST = 5000  # ids kept, the newest; GitHub shows 300
 
 
+class ETag(NamedTuple):
+    """What the feed bore when it was read last."""
+
+    url: str = ""  # that it was read from
+    value: str = ""
+    read_at: float = 0  # epoch seconds, when it was read in full
+
+
+class Waiting(NamedTuple):
+    """An event that git does not show yet."""
+
+    since: float  # epoch seconds
+    event: Event
+
+
 @dataclass
 class State:
     folder: Path
     url: str = ""  # of the git remote the refs were read from
     refs: dict[str, str] | None = None  # commit last handled; None: never looked
     seen: dict[str, int] | None = None  # event id -> its time; None: feed never read
-    waiting: list[tuple[float, Event]] = field(default_factory=list)
-    etag: tuple[str, str, float] = ("", "", 0)  # of this URL, value, when read in full
+    waiting: list[Waiting] = field(default_factory=list)
+    etag: ETag = field(default_factory=ETag)
     newest: str = ""  # id of the last build that the refs know of
 
     def save(self) -> None:
@@ -54,8 +70,9 @@ def load(folder: Path) -> State:
             state.url = document["url"]
             state.refs = document["refs"]
             state.seen = document["seen"]
-            state.waiting = [(since, Event(*e)) for since, e in document["waiting"]]
-            state.etag = tuple(document["etag"])
+            waiting = document["waiting"]
+            state.waiting = [Waiting(since, Event(*e)) for since, e in waiting]
+            state.etag = ETag(*document["etag"])
             state.newest = document["newest"]
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{folder}/state.json cannot be read") from None
