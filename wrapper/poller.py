@@ -1,10 +1,12 @@
 """The poller: asks for pushes in turn and starts builds, until it is told to stop."""
 
+import json
 import math
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -17,7 +19,6 @@ from wrapper.builds.lock import Locked, lock
 from wrapper.builds.process import Pipeline
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
-from wrapper.commands import health
 from wrapper.config.files import watch_file
 from wrapper.config.load import Config
 from wrapper.config.reload import ConfigWatch, changes
@@ -101,7 +102,7 @@ class Poller:
             self._todo.put(None)
         self._queue.look(0)
         self._statuses.flush(5)
-        health.write(builds, self._repositories.values())
+        self._write_health()
         if self._stopped_by:
             return 128 + self._stopped_by
         return int(any(r.trouble() for r in self._repositories.values()))
@@ -126,7 +127,7 @@ class Poller:
         if self._look_due <= time.monotonic():
             self._look_due = time.monotonic() + self._look_at_queue()
         if self._health_due <= time.monotonic():
-            health.write(self._config.builds, self._repositories.values())
+            self._write_health()
             self._health_due = math.inf
         due = min(self._look_due, self._health_due)
         if self._stopped_by:
@@ -141,6 +142,15 @@ class Poller:
                 self._do(self._calls.get_nowait())
         except Empty:
             pass
+
+    def _write_health(self) -> None:
+        """Leaves builds/.health.json, for the command health."""
+        repositories = {r.name: r.health() for r in self._repositories.values()}
+        beside = self._config.builds / ".health.json.tmp"
+        # Not synced, as it is written often. A full disk is told by who needs the room.
+        with suppress(OSError):
+            beside.write_text(json.dumps({"format": 1, "repositories": repositories}))
+            beside.replace(beside.with_suffix(""))
 
     def _do(self, call: Callable[[], object]) -> None:
         try:

@@ -12,11 +12,10 @@ import pytest
 from tests.e2e.conftest import Stub
 from tests.support.parts import ROOT, wait_for
 from wrapper.__main__ import main
-from wrapper.builds import journal
 from wrapper.builds.directory import builds_in
 from wrapper.builds.lock import held, lock
 from wrapper.builds.queue import RUNS
-from wrapper.commands import cancel, status
+from wrapper.commands import cancel, status, why
 
 MAIN = "refs/heads/main"
 
@@ -47,7 +46,7 @@ def test_a_newer_push_supersedes_one_that_waits_but_no_tag(watched, name):
     assert result["status"] == "superseded"
     assert newest.commit == last
     assert f"by {last[:7]}, build {newest.id}" in result["message"]
-    assert journal.why(poller.folder, superseded.commit) == 0
+    assert why.run(poller.folder, superseded.commit) == 0
     assert f"superseded: by {last[:7]}" in poller.output.split("superseded main")[1]
 
 
@@ -249,7 +248,7 @@ def test_status_lists_the_builds(watched, name, capfd):
     wait_for(lambda: len(poller.builds(name)) == 2)
     poller.stop()
     assert poller.output
-    assert status.status(poller.folder) == 0
+    assert status.run(poller.folder) == 0
     head, first, second = capfd.readouterr().out.splitlines()
     words = "REPOSITORY BUILD REF VERSION STATUS SECONDS"
     assert head.split() == words.split()

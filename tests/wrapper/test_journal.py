@@ -6,6 +6,7 @@ import pytest
 
 from tests.wrapper.test_directory import make  # noqa: F401
 from wrapper.builds import journal
+from wrapper.commands import why
 
 COMMIT = "1a2b3c4d" * 5
 
@@ -16,7 +17,7 @@ def folder(tmp_path):
 
 
 def story(folder, asked, capsys):
-    code = journal.why(folder, asked)
+    code = why.run(folder, asked)
     said = capsys.readouterr()
     return code, said.out.splitlines() if code == 0 else said.err
 
@@ -64,7 +65,7 @@ def test_a_build_by_its_id(folder, make, capsys):  # noqa: F811
 
 @pytest.mark.parametrize("asked", ["1a2", "2b3c", "nothing", ""])
 def test_what_nobody_knows(folder, asked, capsys):
-    assert journal.why(folder, asked) == 1
+    assert why.run(folder, asked) == 1
     journal.tell(folder, "o/n", "noted", "one", "refs/heads/main", COMMIT)
     capsys.readouterr()
     code, said = story(folder, asked, capsys)

@@ -3,7 +3,6 @@
 import json
 import mmap
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def tell(
         "why": why,
         **more,
     }
-    console.say(repository, _words(line))
+    console.say(repository, words(line))
     data = (json.dumps(line) + "\n").encode()
     try:
         # One write, to a file opened for appending: lines of processes never mix.
@@ -92,42 +91,8 @@ def _parse(text: bytes) -> dict[str, Any]:
     return {}
 
 
-def why(builds: Path, asked: str) -> int:
-    """Prints the story of a commit (4 or more digits of it), branch, tag or build."""
-    try:
-        lines = (builds / "journal.jsonl").open()
-    except FileNotFoundError:
-        lines = open(os.devnull)  # noqa: SIM115
-    found = False
-    with lines:
-        for text in lines:
-            try:
-                line = json.loads(text)
-                if _concerns(line, asked):
-                    found = True
-                    story = f"{line['time']} {line['repository']}: {_words(line)}"
-                    print(console.line(story))
-            except (ValueError, TypeError, KeyError):
-                continue  # a line cut off by a full disk
-    if not found:
-        print(
-            f"The journal does not know {asked} (a commit's first 4 or more digits, a "
-            "branch, a tag or a build's ID; what is built by hand is not in it)",
-            file=sys.stderr,
-        )
-    return 0 if found else 1
-
-
-def _concerns(line: dict[str, Any], asked: str) -> bool:
-    commit, ref = line["commit"] or "", line["ref"] or ""
-    return (
-        asked in (ref, line["build"])
-        or ref in (f"refs/heads/{asked}", f"refs/tags/{asked}")
-        or (len(asked) >= 4 and commit.startswith(asked.lower()))
-    )
-
-
-def _words(line: dict[str, Any]) -> str:
+def words(line: dict[str, Any]) -> str:
+    """A line for a person, without its time and repository."""
     ref = (line["ref"] or "").removeprefix("refs/heads/").removeprefix("refs/")
     place = " at ".join(filter(None, (ref, (line["commit"] or "")[:7])))
     build = f" [{line['build']}]" if line["build"] else ""

@@ -14,21 +14,21 @@ from wrapper.builds.lock import held, read_holder
 PATIENCE = 30.0  # seconds for the pipeline to clean up
 
 
-def cancel(builds: Path, name: str) -> int:
-    """name: a build directory, or an ID. 0: cancelled, 1: it had ended, 2: no build."""
-    path = Path(name)
+def run(builds: Path, build: str) -> int:
+    """build: its directory, or ID. 0: cancelled, 1: it had ended, 2: no build."""
+    path = Path(build)
     if not (path / "build.json").is_file():
         path = next(builds.glob(f"*/*/{glob.escape(path.name)}"), path)
     if not (path / "build.json").is_file():
-        print(f"{name} is no build (docker-build-server status)", file=sys.stderr)
+        print(f"{build} is no build (docker-build-server status)", file=sys.stderr)
         return 2
-    build = Build(path.resolve())
+    one = Build(path.resolve())
     end = time.monotonic() + PATIENCE
-    if build.newer:
+    if one.newer:
         print(f"{path} was written by a newer version", file=sys.stderr)
         return 1
-    while build.result() is None and time.monotonic() < end:
-        if build.close("cancelled", "before it ran, or went on"):
+    while one.result() is None and time.monotonic() < end:
+        if one.close("cancelled", "before it ran, or went on"):
             break
         if held(path / "lock"):
             if refusal := _ask_to_end(path):
@@ -37,7 +37,7 @@ def cancel(builds: Path, name: str) -> int:
             while held(path / "lock") and time.monotonic() < end:
                 time.sleep(0.05)
     (builds / ".wake").touch()
-    result = build.result()
+    result = one.result()
     print(f"{path}: {result['status'] if result else 'still running'}")
     return 0 if result and result["status"] == "cancelled" else 1
 

@@ -8,7 +8,7 @@ from wrapper.builds.directory import Build, builds_in, folders
 from wrapper.console import line
 
 
-def status(builds: Path) -> int:
+def run(builds: Path) -> int:
     """Prints all builds, the oldest of each repository first. Returns 0"""
     rows = [_row(b) for folder in folders(builds) for b in builds_in(folder)]
     rows.insert(0, ("REPOSITORY", "BUILD", "REF", "VERSION", "STATUS", "SECONDS"))

@@ -159,18 +159,6 @@ def _bytes(size: int | str) -> int:
     return int(number) * _UNITS[str(size)[len(number) :] or "B"]
 
 
-def check(name: str) -> int:
-    """Says what is wrong with a configuration, or that nothing is: exit code 1 or 0."""
-    try:
-        config = load(name)
-    except ConfigError as e:
-        _warn(e)
-        return 1
-    what = f"repositories: {len(config.repositories)}, builds in {config.builds}"
-    print(f"{schema.mask(name)}: ok ({what})")
-    return 0
-
-
 def main(argv: list[str]) -> int:
     if len(argv) != 1 or argv[0].startswith("-"):
         _warn("usage: python -m wrapper.config OWNER/NAME")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wrapper.builds import journal
 from wrapper.builds.directory import builds_in
@@ -89,6 +89,17 @@ class Repository:
     def trouble(self) -> str:
         """What does not work now, or ""."""
         return "; ".join(filter(None, (self.feed.trouble, self.git.trouble)))
+
+    def health(self) -> dict[str, Any]:
+        """How it goes, as builds/.health.json has it."""
+        return {
+            "asked": self.feed.answered,
+            "compared": self.git.answered,
+            "interval": self.spacing,
+            "trouble": self.trouble(),
+            "lag": self.lag,
+            "untold": self.untold,
+        }
 
     def hurry(self) -> None:
         """What was in trouble is tried again now: something may have changed."""

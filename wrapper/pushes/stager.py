@@ -2,16 +2,14 @@
 
 import json
 import re
-import sys
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from wrapper.builds import journal
 from wrapper.builds.directory import Build, builds_in
-from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, call
-from wrapper.config.load import Config, Settings
+from wrapper.config.load import Settings
 from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
 from wrapper.pushes.moves import Head, Move, repeats
@@ -65,26 +63,6 @@ def stage(
     words = [w for w in (ref, commit) if w]
     printed = call("stage.sh", name, *words, env={"SETTINGS": resolved, **why})
     return Build(Path(printed.strip()))
-
-
-def trigger(config: Config, name: str, ref: str | None) -> int:
-    """Puts a ref (else the default branch) into the queue of the poller. 0, 1 or 2"""
-    settings = config.repositories.get(name)
-    if settings is None:
-        print(
-            f'{name} is not configured (add it under "repositories")', file=sys.stderr
-        )
-        return 2
-    try:
-        build = stage(name, settings, config.builds, ref or "", SOURCE="trigger")
-    except Failed as e:
-        print(e, file=sys.stderr)
-        return 1
-    journal.tell(config.builds, name, "staged", "asked for by trigger", build=build)
-    print(build.path)
-    if not held(config.builds / ".lock"):
-        print("no poller runs: it waits for one (make poll)", file=sys.stderr)
-    return 0
 
 
 class Stager:
