@@ -238,7 +238,9 @@ class Poller:
         self._calls.put(end)
 
     def _note(self, build: Build, result: dict[str, Any] | None) -> None:
-        """A build starts, or has ended."""
+        """A build starts (None), or has ended."""
+        if repository := self._repositories.get(build.repository):
+            repository.note(build, result)
 
     def _stop(self, number: int) -> None:
         self._stopped_by = number

@@ -121,6 +121,9 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     assert main(["trigger", "--config", config, name, "main"]) == 0
     wait_for(lambda: poller.states(name) == ["success"], 20)  # of 60
     assert poller.builds(name) == [(MAIN, tree.head)]
+    [build] = builds_in(poller.folder / name)
+    state = json.loads((poller.folder / name / "state.json").read_text())
+    assert state["latest"] == {MAIN: {"build": build.id, "seconds": []}}
     assert "asked for by trigger" in poller.output
 
 

@@ -117,7 +117,7 @@ def test_a_file_is_replaced_in_one_moment(tmp_path):
 def test_a_newer_format_is_refused_in_words(tmp_path):
     path = tmp_path / "x.json"
     path.write_text('{"format": 2}')
-    with pytest.raises(Newer, match=r"x\.json was written by a newer version .*2"):
+    with pytest.raises(Newer, match=r"x\.json was written by a newer version, .*2"):
         read_json(path)
     for text in '{"format": 1, "a": 1}', '{"format": "2", "a": 1}', '{"a": 1}':
         path.write_text(text)

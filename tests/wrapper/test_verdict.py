@@ -32,7 +32,8 @@ def test_in_words_and_in_brief(result, words, brief):
 
 
 def test_seconds():
-    assert verdict.seconds(TIMES | {"status": "failure"}) == 62
+    for status in "failure", "success":
+        assert verdict.seconds(TIMES | {"status": status}) == 62
     steps = [{"name": "clone", "seconds": 0.25}, {"name": "build", "seconds": 61.5}]
     assert verdict.seconds(TIMES | {"status": "success", "steps": steps}) == 61.75
     assert verdict.seconds(TIMES | {"status": "cancelled", "steps": steps}) == 62

@@ -169,7 +169,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return {}
     written = document.get("format", FORMAT)
     if isinstance(written, int) and written > FORMAT:
-        raise Newer(f"{path} was written by a newer version (format {written})")
+        raise Newer(f"{path} was written by a newer version, as format {written}")
     return document
 
 

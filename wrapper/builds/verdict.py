@@ -33,7 +33,7 @@ def seconds(result: dict[str, Any]) -> float | None:
     seconds; of other builds not every step is in the report.
     """
     try:
-        if result.get("status") == "success" and result["steps"]:
+        if result.get("status") == "success" and result.get("steps"):
             return round(sum(float(step["seconds"]) for step in result["steps"]), 3)
         begin, end = (_time(result[key]) for key in ("started_at", "finished_at"))
         return end - begin

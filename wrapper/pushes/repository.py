@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wrapper.builds import journal
-from wrapper.builds.directory import builds_in
+from wrapper.builds import journal, verdict
+from wrapper.builds.directory import Build, Newer, builds_in
 from wrapper.builds.process import Failed
 from wrapper.config.load import Settings
 from wrapper.console import say
@@ -23,6 +23,7 @@ from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
 from wrapper.github.feed import News, news
 from wrapper.pushes.backoff import Backoff
+from wrapper.pushes.latest import LatestBuilds
 from wrapper.pushes.moves import compare, passed
 from wrapper.pushes.stager import Stager, heads
 from wrapper.pushes.state import ETag, State, Waiting, load
@@ -33,7 +34,7 @@ LATE = 120.0  # seconds that git may take to show what an event tells of
 
 
 class Repository:
-    """Visited by one thread at a time."""
+    """Visited by one thread at a time; note() is for another, the poller's."""
 
     def __init__(
         self, name: str, settings: Settings, builds: Path, github: GitHub
@@ -50,7 +51,13 @@ class Repository:
         self._asked = 60.0  # seconds that GitHub wants between two polls
         self._recheck = math.inf  # monotonic: when git may show a late event
         self._announced: set[str] = set()
-        self._etag = self._load().etag
+        self._written: set[tuple[str, str | None, str | None]] = set()
+        try:
+            state = self._load()
+        except Newer:  # which a visit says
+            state = State(builds / name)
+        self._etag = state.etag
+        self._latest = LatestBuilds(state)
 
     def due(self) -> float:
         """When to visit next (monotonic)."""
@@ -66,7 +73,12 @@ class Repository:
             page = self._try(self.feed, interval, lambda: self._poll(interval))
         if not page and self._git_due() > _now():
             return False
-        state = self._load()
+        try:
+            state = self._load()
+        except Newer as e:
+            self.feed.failed(str(e), interval, slow=True, quiet=True)
+            self.git.failed(f"{e}: nothing is done", interval, slow=True)
+            return False
         fresh = None
         if page:
             fresh = self._try(self.feed, interval, lambda: self._news(page, state))
@@ -74,7 +86,9 @@ class Repository:
             self.untold = 0.0  # the feed goes on
         asks = fresh is not None and bool(fresh.events or fresh.gap)
         if self._git_due() <= _now() or (asks and not self.git.trouble):
-            stager = Stager(self.name, self.settings, self._builds, state)
+            stager = Stager(
+                self.name, self.settings, self._builds, state, self._written
+            )
             work = partial(self._compare, stager, state, fresh, sweep)
             self._try(self.git, interval, work)
             return bool(stager.staged)
@@ -83,12 +97,19 @@ class Repository:
             self._learn(state, fresh)
             self._etag = state.etag
             if not known:
-                state.save()
+                self._latest.save_with(state)
         return False
+
+    def note(self, build: Build, result: dict[str, Any] | None) -> None:
+        """A build of this repository has started (None), or ended."""
+        success = result is not None and result.get("status") == "success"
+        self._latest.note([build], verdict.seconds(result or {}) if success else None)
+        self._latest.save()
 
     def trouble(self) -> str:
         """What does not work now, or ""."""
-        return "; ".join(filter(None, (self.feed.trouble, self.git.trouble)))
+        troubles = filter(None, (self.feed.trouble, self.git.trouble))
+        return "; ".join(dict.fromkeys(troubles))
 
     def health(self) -> dict[str, Any]:
         """How it goes, as builds/.health.json has it."""
@@ -167,8 +188,11 @@ class Repository:
             self._wait_for(state, late)
             if fresh:
                 self._learn(state, fresh)
+            self._latest.keep(found)
         finally:
-            state.save()
+            self._latest.note(stager.staged)
+            self._latest.save_with(state)
+        self._written.clear()
         self._etag = state.etag
         self.lag = stager.lag if stager.staged else self.lag
         self.git.succeeded(sweep * random.uniform(0.9, 1.1))
@@ -199,6 +223,8 @@ class Repository:
         folder = self._builds / self.name
         try:
             return load(folder)
+        except Newer:
+            raise
         except ValueError as e:
             self._say_once(f"{e}; it starts anew")
             newest = max((b.id for b in builds_in(folder)), default="")

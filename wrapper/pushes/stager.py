@@ -69,12 +69,18 @@ class Stager:
     """Handles the moves of one repository's refs, and notes each in its state."""
 
     def __init__(
-        self, name: str, settings: Settings, builds: Path, state: State
+        self,
+        name: str,
+        settings: Settings,
+        builds: Path,
+        state: State,
+        written: set[tuple[str, str | None, str | None]],
     ) -> None:
+        """written: what, ref and commit of lines that a round which failed has left."""
         self.staged: list[Build] = []
         self.lag: float | None = None  # seconds from the newest push to its staging
         self._name, self._settings = name, settings
-        self._builds, self._state = builds, state
+        self._builds, self._state, self._written = builds, state, written
 
     def note(self, found: dict[str, str]) -> None:
         """The first look: what is there already is not built."""
@@ -169,4 +175,6 @@ class Stager:
     def _tell(
         self, what: str, why: str, ref: str | None = None, commit: str | None = None
     ) -> None:
-        journal.tell(self._builds, self._name, what, why, ref, commit)
+        if (what, ref, commit) not in self._written:
+            self._written.add((what, ref, commit))
+            journal.tell(self._builds, self._name, what, why, ref, commit)
