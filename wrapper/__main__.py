@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from wrapper.config.load import Config, ConfigError, default_source, load, usual_builds
@@ -20,6 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     name, prepare = words.pop("command"), words.pop("prepare")
     os.environ.setdefault("PYTHON", sys.executable)  # for the scripts
     os.environ["CONFIG"] = source = words.pop("config") or default_source()
+    if isinstance(sys.stdout, TextIOWrapper):  # names of any script, in any locale
+        sys.stdout.reconfigure(errors="replace")
     try:
         # Each command is a module, loaded when it is wanted: some take long to load.
         run = _poll if name == "poll" else import_module(f"wrapper.commands.{name}").run
@@ -55,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
 
     poll = command("poll", str, "notice pushes and build them")
     poll.add_argument("--once", action="store_true", help="one round, then end")
-    command("status", _builds, "list the builds")
+    status = command("status", _builds, "list the builds: what runs, then the newest")
+    status.add_argument("repository", metavar="REPO", nargs="?")
+    words = "rows at most (30)"
+    status.add_argument("-n", dest="number", type=_count, default=30, help=words)
+    status.add_argument("--all", action="store_true", help="all of them")
     command("check", str, "check the configuration")
     command("doctor", str, "check everything a build needs")
     command("health", load, "does the poller do its work?")
@@ -71,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         asked.add_argument("repository", metavar="REPO")
         asked.add_argument("ref", metavar="REF", nargs="?")
     return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError("a number of rows")
+    return int(text)
 
 
 def _builds(source: str) -> Path:

@@ -252,7 +252,7 @@ def test_status_lists_the_builds(watched, name, capfd):
     poller.stop()
     assert poller.output
     assert status.run(poller.folder) == 0
-    head, first, second = capfd.readouterr().out.splitlines()
+    head, second, first = capfd.readouterr().out.splitlines()
     words = "REPOSITORY BUILD REF VERSION STATUS SECONDS"
     assert head.split() == words.split()
     one, two = builds_in(poller.folder / name)

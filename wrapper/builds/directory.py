@@ -142,7 +142,12 @@ def folders(builds: Path) -> list[Path]:
 def builds_in(folder: Path, after: str = "") -> list[Build]:
     """All builds of a repository above an ID, oldest first."""
     names = os.listdir(folder) if folder.is_dir() else []
-    return [Build(folder / n) for n in sorted(names) if n > after and _ID.fullmatch(n)]
+    return [Build(folder / n) for n in sorted(names) if n > after and is_id(n)]
+
+
+def is_id(name: str) -> bool:
+    """Is it a build's ID, which is its directory's name?"""
+    return bool(_ID.fullmatch(name))
 
 
 def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:

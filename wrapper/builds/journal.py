@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def tell(
         console.say(repository, f"the journal cannot be written: {e.strerror}")
 
 
+def read(builds: Path) -> Iterator[dict[str, Any]]:
+    """Its lines in order, but for those that are none of ours. Raises OSError."""
+    with suppress(FileNotFoundError), (builds / "journal.jsonl").open("rb") as file:
+        for text in file:
+            if line := _parse(text):
+                yield line
+
+
 def recorded(builds: Path, build: Build, since: str) -> set[str]:
     """What the newest lines of a build say, back to its start or to since (a time).
 
@@ -93,7 +102,8 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 def words(line: dict[str, Any]) -> str:
     """A line for a person, without its time and repository."""
-    ref = (line["ref"] or "").removeprefix("refs/heads/").removeprefix("refs/")
-    place = " at ".join(filter(None, (ref, (line["commit"] or "")[:7])))
-    build = f" [{line['build']}]" if line["build"] else ""
-    return f"{line['what']} {place}: {line['why']}{build}"
+    ref, commit = str(line.get("ref") or ""), str(line.get("commit") or "")
+    ref = ref.removeprefix("refs/heads/").removeprefix("refs/")
+    place = " at ".join(filter(None, (ref, commit[:7])))
+    build = f" [{line['build']}]" if line.get("build") else ""
+    return f"{line['what']} {place}: {line.get('why')}{build}"
