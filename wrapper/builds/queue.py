@@ -46,7 +46,7 @@ class Queue:
         self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
         self._pruning = threading.Lock()
         self._ended_by = 0  # the signal
-        self._said: set[str] = set()  # what stood in the way at the last look
+        self._obstacles: set[str] = set()  # what stood in the way at the last look
 
     def idle(self) -> bool:
         return not self._running
@@ -70,9 +70,9 @@ class Queue:
                 self.restless = True
             elif len(self._running) < concurrency:
                 self._start(build)
-        for new in sorted(words - self._said):
+        for new in sorted(words - self._obstacles):
             say("poller", new)
-        self._said = words
+        self._obstacles = words
 
     def ended(self, build: Build, code: int) -> None:
         """To be called, in the queue's thread, with what on_end was given."""
