@@ -105,7 +105,9 @@ class Statuses:
         shown, wanted = _read(build)
         try:
             if wished and self._github.token.value() and shown != wanted:
-                self._post(build, wanted, build.setting("repository") or "")
+                self._post(
+                    build, wanted, build.setting("repository") or build.repository
+                )
             shown, self._trouble = wanted, ""
         except Trouble as e:
             if str(e) != self._trouble and not e.everywhere:
