@@ -105,9 +105,7 @@ class Statuses:
         shown, wanted = _read(build)
         try:
             if wished and self._github.token.value() and shown != wanted:
-                self._post(
-                    build, wanted, build.setting("repository") or build.repository
-                )
+                self._post(build, wanted)
             shown, self._trouble = wanted, ""
         except Trouble as e:
             if str(e) != self._trouble and not e.everywhere:
@@ -126,7 +124,8 @@ class Statuses:
                 del self._owed[build.id]
             self._changed.notify_all()
 
-    def _post(self, build: Build, state: str, repository: str) -> None:
+    def _post(self, build: Build, state: str) -> None:
+        repository = build.setting("repository") or build.repository
         result = build.result()
         words = "waiting or running"
         if result and state != "pending":

@@ -25,7 +25,7 @@ from wrapper.github.feed import News, news
 from wrapper.pushes.backoff import Backoff
 from wrapper.pushes.latest import LatestBuilds
 from wrapper.pushes.moves import compare, passed
-from wrapper.pushes.stager import Stager, heads
+from wrapper.pushes.stager import Line, Stager, heads
 from wrapper.pushes.state import ETag, State, Waiting, load
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Repository:
         self._asked = 60.0  # seconds that GitHub wants between two polls
         self._recheck = math.inf  # monotonic: when git may show a late event
         self._announced: set[str] = set()
-        self._written: set[tuple[str, str | None, str | None]] = set()
+        self._written: set[Line] = set()
         try:
             state = self._load()
         except Newer:  # which a visit says
@@ -76,8 +76,9 @@ class Repository:
         try:
             state = self._load()
         except Newer as e:
-            self.feed.failed(str(e), interval, slow=True, quiet=True)
-            self.git.failed(f"{e}: nothing is done", interval, slow=True)
+            words = f"{e}: nothing is done"
+            self.feed.failed(words, interval, slow=True, quiet=True)
+            self.git.failed(words, interval, slow=True)
             return False
         fresh = None
         if page:

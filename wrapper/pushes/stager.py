@@ -5,6 +5,7 @@ import re
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from wrapper.builds import journal
 from wrapper.builds.directory import Build, builds_in
@@ -65,6 +66,14 @@ def stage(
     return Build(Path(printed.strip()))
 
 
+class Line(NamedTuple):
+    """A line of the journal, that it be written once."""
+
+    what: str
+    ref: str | None
+    commit: str | None
+
+
 class Stager:
     """Handles the moves of one repository's refs, and notes each in its state."""
 
@@ -74,9 +83,9 @@ class Stager:
         settings: Settings,
         builds: Path,
         state: State,
-        written: set[tuple[str, str | None, str | None]],
+        written: set[Line],
     ) -> None:
-        """written: what, ref and commit of lines that a round which failed has left."""
+        """written: what rounds that failed have left in the journal."""
         self.staged: list[Build] = []
         self.lag: float | None = None  # seconds from the newest push to its staging
         self._name, self._settings = name, settings
@@ -175,6 +184,6 @@ class Stager:
     def _tell(
         self, what: str, why: str, ref: str | None = None, commit: str | None = None
     ) -> None:
-        if (what, ref, commit) not in self._written:
-            self._written.add((what, ref, commit))
+        if (line := Line(what, ref, commit)) not in self._written:
+            self._written.add(line)
             journal.tell(self._builds, self._name, what, why, ref, commit)
