@@ -95,6 +95,14 @@ def test_trouble_is_told_before_it_lasts(ask):
     assert ask(trouble="GitHub answers 500") == (1, "o/n: GitHub answers 500")
 
 
+def test_what_a_newer_poller_wrote(ask, builds, configure, capsys):
+    ask()
+    (builds / ".health.json").write_text('{"format": 2}')
+    with lock(builds / ".lock"):
+        assert health.run(config.load(str(configure("o/n")))) == 1
+    assert "written by a newer version, as format 2" in capsys.readouterr().out
+
+
 def test_never_asked(ask, builds, configure, capsys):
     assert "last asked with success never" in ask(asked=0)[1]
     settings = config.load(str(configure("o/new")))

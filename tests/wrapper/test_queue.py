@@ -11,6 +11,7 @@ from wrapper.builds import journal, statuses
 from wrapper.builds.directory import Build, now
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
+from wrapper.commands import cancel
 
 PUSHED = ["r:1/o/n:1.2.3@sha256:abc", "r:1/o/n:latest@sha256:abc"]
 
@@ -92,6 +93,26 @@ def test_start_end_and_what_was_published_are_written(make, start):  # noqa: F81
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"pushed": 7}',
+        '{"pushed": {"a": 1}, "status": []}',
+        "\xff",
+        '{"finished_at": 3}',
+    ],
+)
+def test_an_odd_result_holds_up_no_other_build(make, start, text):  # noqa: F811
+    odd = make(1)
+    (odd.path / "result.json").write_text(text)
+    other = make(2)
+    other.path.rename(other.path.with_name("20260231T051002.000000Z-1a2b3c4"))
+    process = start()
+    process.queue.look(1)
+    assert said(odd) == ["finished"]
+    assert not process.queue.idle()
+
+
 def test_what_goes_on_after_an_interruption_says_so(make, start):  # noqa: F811
     build = make(1)
     (build.path / "console.log").touch()
@@ -162,9 +183,18 @@ def test_a_build_that_ends_again_is_written_again(make, start):  # noqa: F811
     assert said(build) == ["finished", "pushed"] * 2
 
 
-def test_a_result_of_a_newer_version_is_left_alone(make, start):  # noqa: F811
+@pytest.mark.parametrize("file", ["build.json", "result.json"])
+def test_a_build_of_a_newer_version_is_left_alone(make, start, file, capsys):  # noqa: F811
     build = make(1)
-    finish(build, format=2)
+    if file == "build.json":
+        about = json.loads((build.path / file).read_text())
+        (build.path / file).write_text(json.dumps(about | {"format": 2}))
+    else:
+        finish(build, format=2)
+    files = sorted(path.name for path in build.path.iterdir())
+    assert cancel.run(build.path.parents[2], build.id) == 1
+    assert "was written by a newer version" in capsys.readouterr().err
+    assert sorted(path.name for path in build.path.iterdir()) == files
     process = start()
     process.queue.look(1)
     assert (said(build), process.notes, process.queue.idle()) == ([], [], True)

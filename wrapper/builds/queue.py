@@ -148,14 +148,15 @@ class Queue:
         words = verdict.words(result)
         if what not in known:
             journal.tell(self._builds, build.repository, what, words, build=build)
-        if result.get("pushed") and "pushed" not in known:
+        pushed = verdict.pushed(result)
+        if pushed and "pushed" not in known:
             journal.tell(
                 self._builds,
                 build.repository,
                 "pushed",
                 verdict.published(result),
                 build=build,
-                pushed=result["pushed"],
+                pushed=pushed,
                 version=result.get("version"),
             )
 
@@ -192,5 +193,8 @@ class Queue:
 
 def _age(build: Build) -> float:
     """Seconds since it was staged, by its ID."""
-    staged = datetime.strptime(build.id[:22], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
-    return max(0.0, time.time() - staged.timestamp())
+    try:
+        staged = datetime.strptime(build.id[:22], "%Y%m%dT%H%M%S.%f")
+    except ValueError:  # of the 31st of February, say
+        return 0.0
+    return max(0.0, time.time() - staged.replace(tzinfo=UTC).timestamp())

@@ -41,9 +41,15 @@ def seconds(result: dict[str, Any]) -> float | None:
         return None
 
 
+def pushed(result: dict[str, Any]) -> list[str]:
+    """NAME:TAG@sha256:DIGEST of what a registry has confirmed."""
+    names = result.get("pushed")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
 def published(result: dict[str, Any]) -> str:
     """Version and image tags of what was pushed: 1.2.3 as 1.2.3, 1.2, latest"""
-    names = [str(name).partition("@")[0] for name in result.get("pushed") or ()]
+    names = [name.partition("@")[0] for name in pushed(result)]
     tags = ", ".join(name.rpartition(":")[2] for name in names)
     return f"{result.get('version')} as {tags}"
 
