@@ -4,32 +4,38 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
-from wrapper.config import load as config
-from wrapper.config.load import Config, ConfigError
+from wrapper.config.load import Config, ConfigError, default_source, load, usual_builds
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line. Exit codes: 0 done, 1 not well, 2 called wrongly."""
-    args = _parser().parse_args(argv)
-    os.environ.setdefault("PYTHON", sys.executable)  # for the scripts
-    os.environ["CONFIG"] = source = args.config or config.default_source()
-    try:
-        if args.command == "poll":
-            return _poll(source, args.once)
-        if args.command == "check":
-            return config.check(source)
-        if args.command == "doctor":
-            from wrapper.commands import doctor
+    """The command line. Exit codes: 0 done, 1 not well, 2 called wrongly.
 
-            return doctor.doctor(source)
-        return _ask(args, config.load(source))
+    141: whoever was to read what is printed has gone.
+    """
+    words = vars(_parser().parse_args(argv))
+    name, prepare = words.pop("command"), words.pop("prepare")
+    os.environ.setdefault("PYTHON", sys.executable)  # for the scripts
+    os.environ["CONFIG"] = source = words.pop("config") or default_source()
+    if isinstance(sys.stdout, TextIOWrapper):  # names of any script, in any locale
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        # Each command is a module, loaded when it is wanted: some take long to load.
+        run = _poll if name == "poll" else import_module(f"wrapper.commands.{name}").run
+        code: int = run(prepare(source), **words)
+        sys.stdout.flush()
+        return code
     except ConfigError as e:
         print(e, file=sys.stderr)
-        if args.command in ("status", "why", "cancel"):  # which only look at builds
-            return _look(args, config.usual_builds(source))
         return 1
+    except BrokenPipeError:
+        # Python would flush once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,29 +46,53 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help=words)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, words: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name, help=words, description=words, parents=[shared]
-        )
+    def command(
+        name: str, prepare: Callable[[str], str | Config | Path], words: str
+    ) -> argparse.ArgumentParser:
+        """prepare makes of the configuration's source what the command is given first;
+        the rest are its arguments, by name.
+        """
+        one = commands.add_parser(name, help=words, description=words, parents=[shared])
+        one.set_defaults(prepare=prepare)
+        return one
 
-    poll = command("poll", "notice pushes and build them")
+    poll = command("poll", str, "notice pushes and build them")
     poll.add_argument("--once", action="store_true", help="one round, then end")
-    command("status", "list the builds")
-    command("check", "check the configuration")
-    command("doctor", "check everything a build needs")
-    command("health", "does the poller do its work?")
-    why = command("why", "the story of a commit, branch or tag")
+    status = command("status", _builds, "list the builds: what runs, then the newest")
+    status.add_argument("repository", metavar="REPO", nargs="?")
+    words = "rows at most (30)"
+    status.add_argument("-n", dest="number", type=_count, default=30, help=words)
+    status.add_argument("--all", action="store_true", help="all of them")
+    command("check", str, "check the configuration")
+    command("doctor", str, "check everything a build needs")
+    command("health", load, "does the poller do its work?")
+    why = command("why", _builds, "the story of a commit, branch or tag")
     why.add_argument("name", metavar="SHA|REF")
-    cancel = command("cancel", "end a build")
+    cancel = command("cancel", _builds, "end a build")
     cancel.add_argument("build", metavar="BUILD", help="its directory or ID")
     for name, words in (
         ("plan", "version, tags and labels of a ref, without building"),
         ("trigger", "put a ref into the poller's queue"),
     ):
-        asked = command(name, words)
+        asked = command(name, load, words)
         asked.add_argument("repository", metavar="REPO")
         asked.add_argument("ref", metavar="REF", nargs="?")
     return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError("a number of rows")
+    return int(text)
+
+
+def _builds(source: str) -> Path:
+    """The builds folder. A bad configuration, of which it tells, does not hide it."""
+    try:
+        return load(source).builds
+    except ConfigError as e:
+        print(e, file=sys.stderr)
+        return usual_builds(source)
 
 
 def _poll(source: str, once: bool) -> int:
@@ -72,42 +102,6 @@ def _poll(source: str, once: bool) -> int:
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda number, _: poller.stop(number))
     return poller.main(once)
-
-
-def _ask(args: argparse.Namespace, settings: Config) -> int:
-    """Everything that is no poller, and needs the configuration."""
-    match args.command:
-        case "health":
-            from wrapper.commands import health
-
-            return health.health(settings)
-        case "plan":
-            from wrapper.commands import plan
-
-            return plan.plan(settings, args.repository, args.ref)
-        case "trigger":
-            from wrapper.pushes import stager as staging
-
-            return staging.trigger(settings, args.repository, args.ref)
-        case _:
-            return _look(args, settings.builds)
-
-
-def _look(args: argparse.Namespace, builds: Path) -> int:
-    """What needs the builds directory alone."""
-    match args.command:
-        case "status":
-            from wrapper.commands import status
-
-            return status.status(builds)
-        case "why":
-            from wrapper.builds import journal
-
-            return journal.why(builds, args.name)
-        case _:
-            from wrapper.commands import cancel
-
-            return cancel.cancel(builds, args.build)
 
 
 if __name__ == "__main__":

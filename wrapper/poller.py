@@ -1,21 +1,24 @@
 """The poller: asks for pushes in turn and starts builds, until it is told to stop."""
 
+import json
 import math
-import queue
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from heapq import heapify, heappop, heappush
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
 
-from wrapper.builds.directory import Build, Locked, lock
+from wrapper.builds.directory import Build
+from wrapper.builds.lock import Locked, lock
 from wrapper.builds.process import Pipeline
-from wrapper.builds.queue import Runner
+from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
-from wrapper.commands import health
 from wrapper.config.files import watch_file
 from wrapper.config.load import Config
 from wrapper.config.reload import ConfigWatch, changes
@@ -40,8 +43,8 @@ class Poller:
         self, source: str, pipeline: Callable[[Build], Pipeline] = Pipeline
     ) -> None:
         self._pipeline = pipeline
-        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._todo: queue.SimpleQueue[Repository | None] = queue.SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._todo: SimpleQueue[Repository | None] = SimpleQueue()
         self._watch = ConfigWatch(
             source,
             lambda config: self._calls.put(lambda: self._configure(config)),
@@ -84,7 +87,9 @@ class Poller:
         self._calls.put(lambda: self._stop(number))
 
     def _run(self, builds: Path) -> int:
-        self._runner = Runner(builds, self._statuses, self._on_end, self._pipeline)
+        self._queue = Queue(
+            builds, self._statuses, self._on_end, self._note, self._pipeline
+        )
         self._configure(self._config)
         for _ in range(POLLS):
             threading.Thread(target=self._visit, daemon=True).start()
@@ -95,15 +100,15 @@ class Poller:
         wake.stop()
         for _ in range(POLLS):
             self._todo.put(None)
-        self._runner.look(0)
+        self._queue.look(0)
         self._statuses.flush(5)
-        health.write(builds, self._repositories.values())
+        self._write_health()
         if self._stopped_by:
             return 128 + self._stopped_by
         return int(any(r.trouble() for r in self._repositories.values()))
 
     def _finished(self) -> bool:
-        if not self._runner.idle() or not (self._once or self._stopped_by):
+        if not self._queue.idle() or not (self._once or self._stopped_by):
             return False
         if self._stopped_by:
             return not self._visiting or self._patience < time.monotonic()
@@ -122,7 +127,7 @@ class Poller:
         if self._look_due <= time.monotonic():
             self._look_due = time.monotonic() + self._look_at_queue()
         if self._health_due <= time.monotonic():
-            health.write(self._config.builds, self._repositories.values())
+            self._write_health()
             self._health_due = math.inf
         due = min(self._look_due, self._health_due)
         if self._stopped_by:
@@ -135,8 +140,17 @@ class Poller:
             self._do(self._calls.get(timeout=wait))
             while True:
                 self._do(self._calls.get_nowait())
-        except queue.Empty:
+        except Empty:
             pass
+
+    def _write_health(self) -> None:
+        """Leaves builds/.health.json, for the command health."""
+        repositories = {r.name: r.health() for r in self._repositories.values()}
+        beside = self._config.builds / ".health.json.tmp"
+        # Not synced, as it is written often. A full disk is told by who needs the room.
+        with suppress(OSError):
+            beside.write_text(json.dumps({"format": 1, "repositories": repositories}))
+            beside.replace(beside.with_suffix(""))
 
     def _do(self, call: Callable[[], object]) -> None:
         try:
@@ -147,11 +161,11 @@ class Poller:
     def _look_at_queue(self) -> float:
         """Starts builds; seconds to the next look."""
         try:
-            self._runner.look(0 if self._stopped_by else self._config.concurrency)
+            self._queue.look(0 if self._stopped_by else self._config.concurrency)
         except Exception as e:  # a folder that cannot be read, say
             say(ME, _internal(e))
             return LOOK
-        return RESTLESS if self._runner.restless else LOOK
+        return RESTLESS if self._queue.restless else LOOK
 
     def _pace(self) -> None:
         """Slows down where the quota is short; asks again at once with a new token."""
@@ -218,15 +232,20 @@ class Poller:
 
     def _on_end(self, build: Build, code: int) -> None:
         def end() -> None:
-            self._runner.ended(build, code)
+            self._queue.ended(build, code)
             self._look()
 
         self._calls.put(end)
 
+    def _note(self, build: Build, result: dict[str, Any] | None) -> None:
+        """A build starts (None), or has ended."""
+        if repository := self._repositories.get(build.repository):
+            repository.note(build, result)
+
     def _stop(self, number: int) -> None:
         self._stopped_by = number
         self._patience = time.monotonic() + PATIENCE
-        self._runner.signal(number)
+        self._queue.signal(number)
 
 
 def _internal(error: Exception) -> str:

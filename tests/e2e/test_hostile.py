@@ -224,7 +224,7 @@ def test_settings_are_refused_or_arrive_as_they_are(
     document = {"registry": "127.0.0.1:1", "builds": "builds"}
     config.write_text(json.dumps(document | {"repositories": {"o/n": own}}))
     try:
-        resolved = load_config(str(config)).repositories["o/n"]
+        resolved = load_config(str(config)).repositories["o/n"].document
     except ConfigError as e:
         assert "\n" not in str(e) or len(e.problems) > 1
         return

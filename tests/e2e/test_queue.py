@@ -1,6 +1,8 @@
 """The builds directory is the queue: what starts when, and what need not."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -10,10 +12,10 @@ import pytest
 from tests.e2e.conftest import Stub
 from tests.support.parts import ROOT, wait_for
 from wrapper.__main__ import main
-from wrapper.builds import journal
-from wrapper.builds.directory import builds_in, held, lock
+from wrapper.builds.directory import builds_in
+from wrapper.builds.lock import held, lock
 from wrapper.builds.queue import RUNS
-from wrapper.commands import cancel, status
+from wrapper.commands import cancel, status, why
 
 MAIN = "refs/heads/main"
 
@@ -44,7 +46,7 @@ def test_a_newer_push_supersedes_one_that_waits_but_no_tag(watched, name):
     assert result["status"] == "superseded"
     assert newest.commit == last
     assert f"by {last[:7]}, build {newest.id}" in result["message"]
-    assert journal.why(poller.folder, superseded.commit) == 0
+    assert why.run(poller.folder, superseded.commit) == 0
     assert f"superseded: by {last[:7]}" in poller.output.split("superseded main")[1]
 
 
@@ -119,6 +121,9 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     assert main(["trigger", "--config", config, name, "main"]) == 0
     wait_for(lambda: poller.states(name) == ["success"], 20)  # of 60
     assert poller.builds(name) == [(MAIN, tree.head)]
+    [build] = builds_in(poller.folder / name)
+    state = json.loads((poller.folder / name / "state.json").read_text())
+    assert state["latest"] == {MAIN: {"build": build.id, "seconds": []}}
     assert "asked for by trigger" in poller.output
 
 
@@ -246,8 +251,8 @@ def test_status_lists_the_builds(watched, name, capfd):
     wait_for(lambda: len(poller.builds(name)) == 2)
     poller.stop()
     assert poller.output
-    assert status.status(poller.folder) == 0
-    head, first, second = capfd.readouterr().out.splitlines()
+    assert status.run(poller.folder) == 0
+    head, second, first = capfd.readouterr().out.splitlines()
     words = "REPOSITORY BUILD REF VERSION STATUS SECONDS"
     assert head.split() == words.split()
     one, two = builds_in(poller.folder / name)
@@ -323,3 +328,26 @@ def test_a_repository_taken_out_of_the_configuration_still_has_its_builds_built(
     poller.says("removed")
     (poller.folder / ".pause").unlink()
     wait_for(lambda: poller.states(name) == ["success"])
+
+
+def test_cancel_of_a_build_on_another_host_leaves_a_wish(watched, name, monkeypatch):
+    _, _, build, config = waits(watched, name)
+    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    with subprocess.Popen(["sleep", "60"]) as process, lock(build.path / "lock"):
+        (build.path / "lock").write_text(f"elsewhere {process.pid} 0123456789abcdef\n")
+        assert main(["cancel", *config, build.id]) == 1
+        assert process.poll() is None  # it has the number, on this host
+        assert (build.path / "cancelled").exists()
+        ours = f"{os.uname().nodename} {process.pid} 0123456789abcdef\n"
+        (build.path / "lock").write_text(ours)
+        assert main(["cancel", *config, build.id]) == 1
+        assert process.wait(10) == -signal.SIGTERM
+
+
+def test_cancel_of_a_build_that_an_older_version_runs(watched, name, monkeypatch):
+    _, _, build, config = waits(watched, name)
+    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    with subprocess.Popen(["sleep", "60"]) as process, lock(build.path / "lock"):
+        (build.path / "lock").write_text(f"{process.pid}\n")
+        assert main(["cancel", *config, build.id]) == 1
+        assert process.wait(10) == -signal.SIGTERM

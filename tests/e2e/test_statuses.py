@@ -59,6 +59,25 @@ def test_where_it_is_switched_off_nothing_is_told(watched, name, github, token):
     assert github.statuses == []
 
 
+def test_the_settings_of_the_build_count_as_a_person_leaves_them(
+    watched, name, github, token, told, make_repo
+):
+    tree, poller = watched(status=False)
+    make_repo(name=f"{name}-other")
+    (poller.folder / ".pause").touch()
+    commit = push(tree)
+    wait_for(lambda: poller.counts(name, 1))
+    [build] = builds_in(poller.folder / name)
+    settings = build.path / "settings"
+    settings.mkdir(exist_ok=True)
+    (settings / "status").write_text("true\n")
+    (settings / "repository").write_text(f"{name}-other\n")
+    (poller.folder / ".pause").unlink()
+    (poller.folder / ".wake").touch()
+    wait_for(lambda: (commit, "success") in told())
+    assert {s["repository"] for s in github.statuses} == {f"{name}-other"}
+
+
 def test_one_that_fails_is_tried_again_and_holds_up_no_build(
     watched, name, github, token, told, monkeypatch
 ):

@@ -11,7 +11,7 @@ from tests.support.parts import wait_for
 from wrapper.builds.directory import read_json
 from wrapper.github import errors as trouble
 from wrapper.github import feed
-from wrapper.pushes import backoff as pace
+from wrapper.pushes import backoff
 
 MAIN = "refs/heads/main"
 SPENT = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0"}
@@ -67,7 +67,7 @@ def at_most_four_a_second(requests):
 @pytest.mark.parametrize("case", TABLE)
 def test_a_trouble(watched, name, github, case, monkeypatch):
     monkeypatch.setattr(trouble, "PAUSE", 1.0)
-    monkeypatch.setattr(pace, "LONGEST", 6)
+    monkeypatch.setattr(backoff, "LONGEST", 6)
     fault, words = TABLE[case]
     interval = 1.5 if case == "a loop" else 0.26
     times = {"a loop": 4}.get(case, 1 if case in SLOW else 2)

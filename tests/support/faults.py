@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.github import GitHub
 from tests.support.parts import ROOT, Tree, send, wait_for
-from wrapper.builds.directory import held
+from wrapper.builds.lock import held
 
 STEPS = ["clone", "npm-install", "version", "build", "unit-test", "tag-push"]
 SERVICES = ROOT / "tests" / "support" / "services.bash"

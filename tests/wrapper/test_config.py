@@ -232,7 +232,7 @@ def test_a_url_with_credentials_is_refused_and_not_repeated(tmp_path, url):
 def test_urls_git_knows_are_taken(tmp_path, url):
     file = tmp_path / "config.json"
     file.write_text(settings(url=url))
-    assert config.load(str(file)).repositories["o/n"]["url"] == url
+    assert config.load(str(file)).repositories["o/n"].url == url
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,11 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
         top(defaults=shared, repositories=repositories, disk_free_min="1MiB")
     )
     loaded = config.load(str(file))
-    found, other = loaded.repositories["O/N"], loaded.repositories["o/other"]
+    typed = loaded.repositories["O/N"]
+    found, other = typed.document, loaded.repositories["o/other"].document
+    assert (typed.repository, typed.url, typed.image) == ("O/N", found["url"], "o/n")
+    assert (typed.branches, typed.tags) == (["main"], ["v*"])
+    assert typed.superseded == "skip" and typed.timeouts == found["timeouts"]
     assert found["keep"] == 5
     assert found["branches"] == ["main"]
     assert found["tags"] == ["v*"]
@@ -341,7 +345,7 @@ def test_the_shipped_file_is_a_working_example():
     name, found = next(
         iter(config.load(str(ROOT / "config.json")).repositories.items())
     )
-    assert found["url"] == f"https://github.com/{name}.git"
+    assert found.url == f"https://github.com/{name}.git"
     document = json.loads((ROOT / "config.json").read_text())
     assert (ROOT / document["$schema"]).samefile(ROOT / "wrapper/config.schema.json")
 

@@ -1,26 +1,21 @@
 """The builds directory, read and written."""
 
-import fcntl
 import json
 import os
-import subprocess
-import sys
-import threading
 
 import pytest
 
 from wrapper.builds.directory import (
-    PROBE,
+    NEWER,
     Build,
-    Locked,
+    Newer,
     builds_in,
     folders,
-    held,
-    lock,
     read_json,
     superseded,
     write,
 )
+from wrapper.builds.lock import lock
 
 
 @pytest.fixture
@@ -79,38 +74,10 @@ def test_a_build_is_closed_once_and_not_while_it_runs(make):
     result = build.result()
     assert result["format"] == 1
     assert (result["status"], result["message"]) == ("superseded", "by x")
-    assert result["steps"] == result["pushed"] == []
-
-
-def test_a_lock_is_seen_from_another_process_and_dies_with_its_holder(tmp_path):
-    path = tmp_path / "lock"
-    assert not held(path)
-    code = (
-        "import time; from pathlib import Path\n"
-        "from wrapper.builds.directory import lock\n"
-        f"with lock(Path({str(path)!r})): print(flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert holder.stdout
-    holder.stdout.readline()
-    assert held(path)
-    with pytest.raises(Locked, match=str(holder.pid)), lock(path):
-        pass
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
-    assert not held(path)
-    with lock(path):
-        assert path.read_text() == f"{os.getpid()}\n"
-
-
-def test_who_only_asks_whether_a_lock_is_held_is_in_nobodys_way(tmp_path):
-    path = tmp_path / "lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        threading.Timer(PROBE / 2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
-        with lock(path, sign=False):
-            assert path.read_text() == ""
+    assert result["steps"] == result["pushed"] == result["failing"] == []
+    keys = ["status", "failed_step", "exit_code", "message", "failing", "started_at"]
+    keys += ["finished_at", "steps", "version", "image", "pushed"]
+    assert list(result) == ["format", *keys]  # in pipeline.sh's order
 
 
 def test_the_newest_push_of_a_branch_supersedes_those_before(make):
@@ -145,3 +112,60 @@ def test_a_file_is_replaced_in_one_moment(tmp_path):
     write(path, "two")
     assert path.read_text() == "two" and path.stat().st_ino != inode
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_newer_format_is_refused_in_words(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"format": 2}')
+    with pytest.raises(Newer, match=r"x\.json was written by a newer version, .*2"):
+        read_json(path)
+    for text in '{"format": 1, "a": 1}', '{"format": "2", "a": 1}', '{"a": 1}':
+        path.write_text(text)
+        assert (read_json(path) or {})["a"] == 1
+
+
+@pytest.mark.parametrize("file", ["build.json", "result.json"])
+def test_a_build_of_a_newer_format_is_shown_and_left_alone(make, file):
+    build = make(1)
+    about = json.loads((build.path / "build.json").read_text())
+    (build.path / file).write_text(json.dumps(about | {"format": 2}))
+    build = Build(build.path)
+    assert build.newer and not make(2).newer
+    assert build.state() == NEWER
+    assert not build.close("cancelled", "no")
+    assert not build.ours or build.result() is not None
+
+
+def test_settings_are_files_that_a_person_may_edit(make):
+    build = make(1)
+    folder = build.path / "settings"
+    (folder / "timeouts").mkdir(parents=True)
+    (folder / "status").write_text("true")
+    (folder / "repository").write_text("o/n\n")
+    (folder / "context").write_bytes(b"a\xffb\n\n")
+    (folder / "target").write_text("")
+    (folder / "timeouts/build").write_text("1800")
+    (folder / "branches").write_bytes(b"main\0release/*\0")
+    keys = ["status", "repository", "context", "target", "timeouts/build", "branches"]
+    assert [build.setting(key) for key in keys] == [
+        "true",
+        "o/n",
+        "a\ufffdb\n",
+        "",
+        "1800",
+        "main\0release/*\0",
+    ]
+    # build.json has it, but what has no file is null
+    assert build.setting("superseded") is None
+    assert build.setting("timeouts/clone") is None
+    assert build.setting("status/x") is None
+
+
+def test_settings_of_a_build_that_an_older_version_staged(make):
+    about: dict[str, object] = {"superseded": "build", "status": False, "keep": 7}
+    about |= {"timeouts": {"build": 2.5}, "target": None, "tags": ["a", "b"]}
+    build = make(1, settings=about)
+    keys = ["superseded", "status", "keep", "timeouts/build", "target", "tags", "x/y"]
+    values = ["build", "false", "7", "2.5", None, "a\0b\0", None]
+    assert [build.setting(key) for key in keys] == values
+    assert make(2, settings=3).setting("status") is None

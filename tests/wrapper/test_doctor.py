@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import subprocess
@@ -9,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Answer, Fault, Server
-from wrapper.builds import registry
+from wrapper.builds import host
 
+HOST = "registry.example.com:5000"
+ABSENT = "Error response from daemon: manifest for x not found: manifest unknown"
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCKER = """#!/bin/sh
 # As much of a docker client as the doctor asks for; says what FAKE_* tells it.
@@ -18,7 +19,7 @@ case $1 in
   --version) echo "Docker version 28.2.2, build x" ;;
   version) test -z "$FAKE_DOWN" || { echo "$FAKE_DOWN" >&2; exit 1; } ;;
   build) test -n "$FAKE_BUILDX" ;;
-  info) echo "$FAKE_INFO" ;;
+  pull) echo "$FAKE_PULL" >&2; exit 1 ;;
 esac
 """
 
@@ -40,7 +41,7 @@ def fake_registry():
 
 
 @pytest.fixture
-def doctor(tmp_path, github, make_repo, configure, fake_registry, name):
+def doctor(tmp_path, github, make_repo, configure, name):
     """doctor(NAME=VALUE…) -> its exit code and lines, with everything as it should be.
 
     doctor.fails(WORDS, NAME=VALUE…) expects exactly one FAIL, with these words.
@@ -54,7 +55,7 @@ def doctor(tmp_path, github, make_repo, configure, fake_registry, name):
     github.token = "t0ken"
 
     class Doctor:
-        config = configure(name, registry=fake_registry.host)
+        config = configure(name, registry=HOST)
         before = ""  # Python to run first
 
         def __call__(self, **env):
@@ -66,15 +67,16 @@ def doctor(tmp_path, github, make_repo, configure, fake_registry, name):
                 "DOCKER": str(client),
                 "DOCKER_CONFIG": str(tmp_path),
                 "FAKE_BUILDX": "yes",
+                "FAKE_PULL": ABSENT,
                 "GITHUB_API_URL": github.url,
                 "GITHUB_SERVER_URL": github.url,
                 "GITHUB_TOKEN_FILE": str(tmp_path / "token"),
                 **env,
             }
             program = (
-                f"{self.before}import sys\nfrom wrapper.commands.doctor import doctor\n"
+                f"{self.before}import sys\nfrom wrapper.commands.doctor import run\n"
             )
-            program += f"sys.exit(doctor({str(self.config)!r}))"
+            program += f"sys.exit(run({str(self.config)!r}))"
             done = subprocess.run(
                 [sys.executable, "-P", "-c", program],
                 capture_output=True,
@@ -105,7 +107,7 @@ def doctor(tmp_path, github, make_repo, configure, fake_registry, name):
     return Doctor()
 
 
-def test_all_is_well(doctor, github, fake_registry, name, tmp_path):
+def test_all_is_well(doctor, github, name, tmp_path):
     assert doctor() == 0, doctor.failed
     for tool in "python", "bash", "git", "npm", "jq", "flock", "setpriv":
         assert doctor.has(rf"^ok +{tool} \d+\.\d+"), tool
@@ -117,7 +119,7 @@ def test_all_is_well(doctor, github, fake_registry, name, tmp_path):
     assert doctor.has(r"^ok .*\d+ of 100000 requests are left until \d\d:\d\d")
     assert doctor.has(r"^ok .*clock is \d s")
     assert doctor.has(rf"^ok .*\d+ MiB are free in {tmp_path}/builds")
-    assert doctor.has(f"^ok .*registry {fake_registry.host} answers")
+    assert doctor.has(f"^ok .*registry {HOST} answers$")
     assert doctor.has(f"^ok .*{name}: git sees it, branches to build: main")
     assert len(doctor.lines) <= 24  # a screen
     asked = [request.path for request in github.requests if ".git" not in request.path]
@@ -179,40 +181,63 @@ def test_a_bad_configuration(doctor):
     doctor.fails(f"{doctor.config}: repositories.x: .*OWNER/NAME")
 
 
-def test_the_registry_is_down(doctor, fake_registry):
-    fake_registry.stop()
-    fake_registry.stop = lambda: None
-    doctor.fails(f"registry {fake_registry.host} cannot be reached: .*refused")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ABSENT,
+        "Error response from daemon: failed to resolve reference: x: not found",
+        "Error: initializing source docker://x: reading manifest: name unknown: x",
+    ],
+)
+def test_the_registry_answers(doctor, words):
+    assert doctor(FAKE_PULL=f"Using default tag\n{words}") == 0
+    assert doctor.has(f"^ok .*registry {HOST} answers$")
 
 
-def test_something_else_answers_for_the_registry(doctor, fake_registry):
-    fake_registry.status = 404
-    doctor.fails("answers 404 to /v2/ .*correct registry")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Error response from daemon: Head x: no basic auth credentials",
+        "Error response from daemon: Head x: unauthorized: project x not found",
+        "Error: reading manifest none in x: authentication required",
+    ],
+)
+def test_the_registry_asks_who_we_are(doctor, words):
+    doctor.fails(rf"asks who we are \(docker login {HOST}\)", FAKE_PULL=words)
 
 
-def test_the_registry_asks_for_credentials(doctor, fake_registry, tmp_path):
-    fake_registry.status = 401
-    doctor.fails(f"asks who we are .docker login {fake_registry.host}")
-    known = {"auths": {f"https://{fake_registry.host}/v1/": {"auth": "eDp5"}}}
-    helper = {"credHelpers": {fake_registry.host: "pass"}}
-    for document in known, helper, {"credsStore": "pass"}:
-        (tmp_path / "config.json.docker").mkdir(exist_ok=True)
-        folder = tmp_path / "config.json.docker"
-        (folder / "config.json").write_text(json.dumps(document))
-        assert doctor(DOCKER_CONFIG=str(folder)) == 0, doctor.failed
-        assert doctor.has("^ok .*answers, and docker has credentials for it")
-    (folder / "config.json").write_text("{")
-    doctor.fails("asks who we are", DOCKER_CONFIG=str(folder))
+DENIED = "pull access denied for x, repository does not exist or may require a login"
 
 
-def test_a_registry_the_engine_calls_insecure(fake_registry, monkeypatch):
-    monkeypatch.setattr(registry, "_local", lambda host: False)  # as if it were far
-    for secure, level in (True, "FAIL"), (False, "ok"):
-        known = {"IndexConfigs": {fake_registry.host: {"Secure": secure}}}
-        told = (0, json.dumps(known), "")
-        monkeypatch.setattr(registry, "run", lambda *_, told=told: told)
-        found = list(registry.registry(fake_registry.host))
-        assert [finding[0] for finding in found] == [level]
+def test_a_registry_that_denies_what_it_may_not_have(doctor, configure, name):
+    doctor.warns(f"denies us {name} .docker login {HOST}", FAKE_PULL=DENIED)
+    doctor.config = configure(name, registry="docker.io")
+    assert doctor(FAKE_PULL=DENIED) == 0
+    assert doctor.has(r"^ok .*registry docker\.io answers$")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["dial tcp: lookup x: no such host", "x509: unknown authority", "x is not found"],
+)
+def test_the_registry_cannot_be_reached(doctor, words):
+    expected = rf"registry {HOST} cannot be reached: {words} \(.*correct registry"
+    doctor.fails(expected, FAKE_PULL=words)
+
+
+def test_a_client_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
+    client = tmp_path / "docker"
+    client.write_text("#!/bin/sh\nexec sleep 60\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("DOCKER", str(client))
+    monkeypatch.setattr(host, "PULL", 0.2)
+    found = host.registry(HOST, "o/n")
+    assert found.level == "FAIL" and "no answer in 0 seconds" in found.line
+
+
+def test_without_an_engine_the_registry_is_not_asked(doctor):
+    doctor.fails("engine: down", FAKE_DOWN="down")
+    assert not doctor.has("registry .* answers|cannot be reached")
 
 
 def test_github_is_unreachable(doctor):
@@ -272,28 +297,26 @@ def test_an_enterprise_server_has_two_addresses(doctor):
     assert doctor.has("^warn .*GITHUB_SERVER_URL is set, but the API is https://api")
 
 
-def test_a_repository_that_is_not_there(doctor, configure, fake_registry, name):
-    doctor.config = configure(name, "o/gone", registry=fake_registry.host)
+def test_a_repository_that_is_not_there(doctor, configure, name):
+    doctor.config = configure(name, "o/gone", registry=HOST)
     doctor.fails(r"o/gone: .*\(correct url; a private repository needs a token")
 
 
-def test_a_private_repository(doctor, make_repo, configure, fake_registry, name):
+def test_a_private_repository(doctor, make_repo, configure, name):
     make_repo(name=f"{name}-private", private=True)
-    doctor.config = configure(f"{name}-private", registry=fake_registry.host)
+    doctor.config = configure(f"{name}-private", registry=HOST)
     assert doctor() == 0, doctor.failed
     doctor.fails(f"{name}-private: .*needs a token", GITHUB_TOKEN_FILE="")
 
 
-def test_no_branch_would_be_built(doctor, configure, fake_registry, name):
+def test_no_branch_would_be_built(doctor, configure, name):
     other = {name: {"branches": ["dev", "release/*"]}}
-    doctor.config = configure(repositories=other, registry=fake_registry.host)
+    doctor.config = configure(repositories=other, registry=HOST)
     doctor.warns(rf"{name}: no branch matches dev, release/\* \(it has: main\)")
 
 
-def test_the_disk_is_full(doctor, configure, fake_registry, name):
-    doctor.config = configure(
-        name, registry=fake_registry.host, disk_free_min="1000TiB"
-    )
+def test_the_disk_is_full(doctor, configure, name):
+    doctor.config = configure(name, registry=HOST, disk_free_min="1000TiB")
     doctor.fails(r"MiB are free in .*, wanted are \d+ .*disk_free_min")
 
 
@@ -308,8 +331,41 @@ def test_the_builds_folder_is_a_file(doctor, tmp_path):
     doctor.fails("builds cannot be written to .*set builds")
 
 
-def test_real_engine_and_registry(doctor, configure, docker, name):
-    doctor.config = configure(name, registry=os.environ["REGISTRY"])
-    assert doctor(DOCKER=os.environ.get("DOCKER", "docker")) == 0, doctor.failed
+@pytest.fixture
+def real(doctor, configure, docker, name):
+    """real(REGISTRY) -> its exit code, by the engine that is there."""
+
+    def real(registry):
+        doctor.config = configure(name, registry=registry)
+        return doctor(DOCKER=os.environ.get("DOCKER", "docker"))
+
+    return real
+
+
+def test_real_engine_and_registry(doctor, real):
+    assert real(os.environ["REGISTRY"]) == 0, doctor.failed
     assert doctor.has(f"^ok .*registry {os.environ['REGISTRY']} answers")
     assert doctor.has("BuildKit is (not )?used")
+
+
+def test_a_real_engine_finds_no_registry(doctor, real):
+    assert real("127.0.0.1:1") == 1
+    [line] = doctor.failed
+    assert re.search("registry 127.0.0.1:1 cannot be reached: .*refused", line)
+
+
+@pytest.mark.parametrize(
+    "status, words",
+    [
+        (404, "cannot be reached: .*404"),
+        (500, "cannot be reached: .*500"),
+        (401, "asks who we are .docker login 127"),
+    ],
+)
+def test_a_real_engine_and_what_answers_in_a_registrys_place(
+    doctor, real, fake_registry, status, words
+):
+    fake_registry.status = status
+    assert real(fake_registry.host) == 1
+    [line] = doctor.failed
+    assert re.search(f"registry {fake_registry.host} {words}", line)

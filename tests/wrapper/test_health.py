@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.parts import wait_for
-from wrapper.builds.directory import lock
+from wrapper.builds.lock import lock
 from wrapper.commands import health
 from wrapper.config import load as config
 
@@ -32,10 +32,10 @@ def ask(configure, builds, capsys):
         about = {"repositories": {"o/n": good | seen}}
         (builds / ".health.json").write_text(json.dumps(about))
         if not running:
-            code = health.health(settings)
+            code = health.run(settings)
         else:
             with lock(builds / ".lock"):
-                code = health.health(settings)
+                code = health.run(settings)
         return code, capsys.readouterr().out.strip()
 
     return ask
@@ -82,24 +82,32 @@ def test_a_feed_that_stands_still_is_seen_and_that_it_goes_on(
     path = configure(name, poll={"interval": 0.1, "sweep": 0.2})
     settings = config.load(str(path))
     poller = run_poller(path)
-    poller.wait_for(lambda: health.health(settings) == 0)
+    poller.wait_for(lambda: health.run(settings) == 0)
     github.hold(name)
     tree.commit()
     tree.push()
-    poller.wait_for(lambda: health.health(settings) == 1)
+    poller.wait_for(lambda: health.run(settings) == 1)
     github.release(name)
-    poller.wait_for(lambda: health.health(settings) == 0)
+    poller.wait_for(lambda: health.run(settings) == 0)
 
 
 def test_trouble_is_told_before_it_lasts(ask):
     assert ask(trouble="GitHub answers 500") == (1, "o/n: GitHub answers 500")
 
 
+def test_what_a_newer_poller_wrote(ask, builds, configure, capsys):
+    ask()
+    (builds / ".health.json").write_text('{"format": 2}')
+    with lock(builds / ".lock"):
+        assert health.run(config.load(str(configure("o/n")))) == 1
+    assert "written by a newer version, as format 2" in capsys.readouterr().out
+
+
 def test_never_asked(ask, builds, configure, capsys):
     assert "last asked with success never" in ask(asked=0)[1]
     settings = config.load(str(configure("o/new")))
     with lock(builds / ".lock"):
-        assert health.health(settings) == 1
+        assert health.run(settings) == 1
     assert capsys.readouterr().out == "o/new: not asked yet\n"
 
 
@@ -112,10 +120,10 @@ def test_a_poller_that_runs(make_repo, configure, run_poller, builds, name, gith
     path = configure(name)
     settings = config.load(str(path))
     poller = run_poller(path)
-    poller.wait_for(lambda: health.health(settings) == 0)
+    poller.wait_for(lambda: health.run(settings) == 0)
     github.fault("/events", times=-1, status=500)
-    poller.wait_for(lambda: health.health(settings) == 1)
+    poller.wait_for(lambda: health.run(settings) == 1)
     github.faults.clear()
-    poller.wait_for(lambda: health.health(settings) == 0)
+    poller.wait_for(lambda: health.run(settings) == 0)
     poller.kill()
-    wait_for(lambda: health.health(settings) == 1)
+    wait_for(lambda: health.run(settings) == 1)

@@ -1,4 +1,4 @@
-"""The journal, and the story it tells."""
+"""The journal: every decision, on a line of its own."""
 
 import json
 
@@ -15,12 +15,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def story(folder, asked, capsys):
-    code = journal.why(folder, asked)
-    said = capsys.readouterr()
-    return code, said.out.splitlines() if code == 0 else said.err
-
-
 def test_a_line_for_each_decision(folder, make, capfd):  # noqa: F811
     journal.tell(folder, "o/n", "skipped", "no reason", "refs/heads/a", COMMIT)
     build = make(1)
@@ -34,60 +28,39 @@ def test_a_line_for_each_decision(folder, make, capfd):  # noqa: F811
     assert said[0].endswith(" o/n: skipped a at 1a2b3c4: no reason")
 
 
-@pytest.mark.parametrize(
-    "asked", ["1a2b", COMMIT, "1A2B3C4D", "main", "refs/heads/main", "heads/x/y"]
-)
-def test_a_commit_by_its_first_digits_a_branch_by_its_name(folder, asked, capsys):
-    journal.tell(folder, "o/n", "noted", "one", "refs/heads/main", COMMIT)
-    journal.tell(folder, "o/n", "noted", "two", "refs/heads/heads/x/y", COMMIT)
-    journal.tell(folder, "o/n", "noted", "three", "refs/tags/v1", "f" * 40)
-    capsys.readouterr()
-    code, lines = story(folder, asked, capsys)
-    assert code == 0
-    expected = {"main": 1, "refs/heads/main": 1, "heads/x/y": 1}.get(asked, 2)
-    assert len(lines) == expected
-    assert " o/n: noted " in lines[0]
-
-
-@pytest.mark.parametrize("asked", ["v1", "refs/tags/v1", "ffff"])
-def test_a_tag(folder, asked, capsys):
-    journal.tell(folder, "o/n", "noted", "three", "refs/tags/v1", "f" * 40)
-    code, [line] = story(folder, asked, capsys)
-    assert code == 0 and line.endswith("o/n: noted tags/v1 at fffffff: three")
-
-
-def test_a_build_by_its_id(folder, make, capsys):  # noqa: F811
-    build = make(1)
-    journal.tell(folder, "o/n", "staged", "x", build=build)
-    assert story(folder, build.id, capsys)[0] == 0
-
-
-@pytest.mark.parametrize("asked", ["1a2", "2b3c", "nothing", ""])
-def test_what_nobody_knows(folder, asked, capsys):
-    assert journal.why(folder, asked) == 1
-    journal.tell(folder, "o/n", "noted", "one", "refs/heads/main", COMMIT)
-    capsys.readouterr()
-    code, said = story(folder, asked, capsys)
-    assert code == 1 and f"does not know {asked}" in said
-
-
-def test_half_a_line_spoils_no_other(folder, capsys):
-    path = folder / "journal.jsonl"
-    path.write_text('{"time": "20\n[1]\n{}\nnull\n')
-    journal.tell(folder, "o/n", "noted", "one", "refs/heads/main", COMMIT)
-    capsys.readouterr()
-    code, lines = story(folder, "main", capsys)
-    assert code == 0 and len(lines) == 1
-
-
-def test_names_cannot_control_the_terminal(folder, capsys):
-    journal.tell(folder, "o/n", "noted", "x\ny", "refs/heads/a\x1b[2Jb\udcff", COMMIT)
-    capsys.readouterr()
-    _, [line] = story(folder, "1a2b3", capsys)
-    assert line.endswith("noted ab? at 1a2b3c4: x y")
-
-
 def test_a_journal_that_cannot_be_written_stops_nothing(folder, capfd):
     (folder / "journal.jsonl").mkdir()
     journal.tell(folder, "o/n", "noted", "one")
     assert "the journal cannot be written: Is a directory" in capfd.readouterr().out
+
+
+def test_more_can_be_said_of_a_decision(folder, make):  # noqa: F811
+    journal.tell(folder, "o/n", "pushed", "1.2.3", build=make(1), version="1.2.3")
+    [line] = journal.read(folder)
+    assert list(line)[-2:] == ["why", "version"] and line["version"] == "1.2.3"
+
+
+def test_lines_that_are_none_of_ours_are_passed_over(folder):
+    path = folder / "journal.jsonl"
+    assert list(journal.read(folder)) == []
+    path.write_bytes(b'{"time": "20\n[1]\n{}\nnull\n\xff\n' + b"[" * 9999 + b"\n")
+    journal.tell(folder, "o/n", "noted", "one")
+    assert [line["why"] for line in journal.read(folder)] == ["one"]
+
+
+def test_what_is_recorded_of_a_build_since_its_start(folder, make):  # noqa: F811
+    one, two = make(1), make(2)
+    assert journal.recorded(folder, one, "") == set()
+    (folder / "journal.jsonl").touch()
+    assert journal.recorded(folder, one, "") == set()
+    for build, *whats in (one, "staged", "finished"), (two, "started", "superseded"):
+        for what in whats:
+            journal.tell(folder, "o/n", what, f"not [{one.id}]", build=build)
+    assert journal.recorded(folder, one, "") == {"finished"}
+    assert journal.recorded(folder, two, "2020-01-01T00:00:00Z") == {"superseded"}
+    assert journal.recorded(folder, one, "2999-01-01T00:00:00Z") == set()
+    journal.tell(folder, "o/n", "started", "again", build=one)
+    assert journal.recorded(folder, one, "") == set()
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(b'{"what": "finished", "build": "' + one.id.encode())  # cut off
+    assert journal.recorded(folder, one, "") == set()

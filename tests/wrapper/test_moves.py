@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrapper.github.events import Event
-from wrapper.pushes.moves import Move, chain, compare, passed, path, repeats, shown
+from wrapper.pushes.moves import (
+    Head,
+    Move,
+    chain,
+    compare,
+    passed,
+    path,
+    repeats,
+    shown,
+)
 
 REF = "refs/heads/main"
 
@@ -27,13 +36,13 @@ def commits(moves):
 
 def test_a_push_is_a_move_with_its_event():
     moves, late = compare({REF: "a"}, {REF: "b"}, [push(1, "a", "b")])
-    assert moves == [Move(REF, "a", [("b", "1")])]
+    assert moves == [Move(REF, "a", [Head("b", "1")])]
     assert late == []
 
 
 def test_a_push_without_event_is_a_move_without():
     moves, _ = compare({REF: "a"}, {REF: "b"}, [])
-    assert moves == [Move(REF, "a", [("b", None)])]
+    assert moves == [Move(REF, "a", [Head("b", None)])]
 
 
 def test_nothing_moves_where_all_is_handled():
@@ -44,7 +53,7 @@ def test_nothing_moves_where_all_is_handled():
 def test_a_burst_is_ordered_by_its_commits_not_by_ids_or_times():
     burst = [push(5, "a", "b", 9), push(3, "b", "c", 9), push(4, "c", "d", 8)]
     moves, late = compare({REF: "a"}, {REF: "d"}, reversed(burst))
-    assert moves == [Move(REF, "a", [("b", "5"), ("c", "3"), ("d", "4")])]
+    assert moves == [Move(REF, "a", [Head("b", "5"), Head("c", "3"), Head("d", "4")])]
     assert late == []
 
 
@@ -64,12 +73,12 @@ def test_pushes_on_the_way_are_not_passed():
 
 def test_a_new_branch_is_credited_to_its_creation():
     moves, _ = compare({}, {REF: "a"}, [create(1)])
-    assert moves == [Move(REF, None, [("a", "1")])]
+    assert moves == [Move(REF, None, [Head("a", "1")])]
 
 
 def test_a_new_branch_pushed_to_at_once_began_where_the_push_says():
     moves, _ = compare({}, {REF: "b"}, [push(2, "a", "b"), create(1)])
-    assert moves == [Move(REF, None, [("a", "1"), ("b", "2")])]
+    assert moves == [Move(REF, None, [Head("a", "1"), Head("b", "2")])]
 
 
 def test_a_push_that_nobody_told_of_shows_as_the_next_ones_before():
@@ -79,7 +88,7 @@ def test_a_push_that_nobody_told_of_shows_as_the_next_ones_before():
 
 def test_a_push_newer_than_the_feed_comes_last():
     moves, late = compare({REF: "a"}, {REF: "c"}, [push(1, "a", "b")])
-    assert moves == [Move(REF, "a", [("b", "1"), ("c", None)])]
+    assert moves == [Move(REF, "a", [Head("b", "1"), Head("c", None)])]
     assert late == []
 
 
@@ -99,13 +108,13 @@ def test_an_event_of_a_push_that_git_has_left_behind_moves_nothing():
 
 def test_a_branch_pushed_back_to_an_old_commit_moves():
     moves, _ = compare({REF: "b"}, {REF: "a"}, [push(1, "b", "a")])
-    assert moves == [Move(REF, "b", [("a", "1")])]
+    assert moves == [Move(REF, "b", [Head("a", "1")])]
 
 
 def test_there_and_back_between_two_looks():
     there, back = push(1, "a", "b", 1), push(2, "b", "a", 2)
     moves, late = compare({REF: "a"}, {REF: "a"}, [back, there])
-    assert moves == [Move(REF, "a", [("b", "1"), ("a", "2")])]
+    assert moves == [Move(REF, "a", [Head("b", "1"), Head("a", "2")])]
     assert late == []
 
 
@@ -127,8 +136,8 @@ def test_refs_do_not_mix():
         {REF: "a"}, {REF: "b", tag: "b"}, [create(2, tag), push(1, "a", "b")]
     )
     assert moves == [
-        Move(REF, "a", [("b", "1")]),
-        Move(tag, None, [("b", "2")]),
+        Move(REF, "a", [Head("b", "1")]),
+        Move(tag, None, [Head("b", "2")]),
     ]
 
 
@@ -179,13 +188,13 @@ def histories(draw):
 @given(histories())
 def test_no_head_is_handled_twice_and_none_that_git_showed_is_left_out(history):
     handled = {REF: "0"}
-    done: list[tuple[str, str | None]] = []
+    done: list[Head] = []
     waiting: list[Event] = []
     for tip, told in history:
         moves, waiting = compare(handled, {REF: tip}, [*waiting, *told])
         for move in moves:
             *way, last = move.came
-            done += [step for step in way if not repeats(*step, done)]
+            done += [step for step in way if not repeats(step, done)]
             done.append(last)
         handled[REF] = tip
     built = [commit for commit, _ in done]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wrapper.commands.plan import plan
+from wrapper.commands import plan
 from wrapper.config import load as config
 
 
@@ -27,7 +27,7 @@ def planned(tree, github, tmp_path, monkeypatch, capfd):
     file.write_text(json.dumps(document))
 
     def planned(ref=None, name=tree.name):
-        code = plan(config.load(str(file)), name, ref)
+        code = plan.run(config.load(str(file)), name, ref)
         return code, *capfd.readouterr()
 
     return planned

@@ -8,7 +8,7 @@ import pytest
 from tests.wrapper.test_directory import make  # noqa: F401
 from wrapper.github.events import Event
 from wrapper.pushes import state
-from wrapper.pushes.state import State, load
+from wrapper.pushes.state import ETag, State, Waiting, load
 
 MAIN = "refs/heads/main"
 
@@ -27,9 +27,8 @@ def test_what_is_saved_is_what_is_loaded(folder):
     now = int(time.time())
     event = Event("9", now, "push", MAIN, "a" * 40, "b" * 40)
     refs = {MAIN: "a" * 40, "refs/heads/\udcff": "b" * 40}
-    saved = State(
-        folder, "url", refs, {"1": now}, [(1.5, event)], ("url", 'W/"x"', 2.5), "ID"
-    )
+    waiting, etag = [Waiting(1.5, event)], ETag("url", 'W/"x"', 2.5)
+    saved = State(folder, "url", refs, {"1": now}, waiting, etag, "ID")
     saved.save()
     assert load(folder) == saved
     assert json.loads((folder / "state.json").read_text())["format"] == 1

@@ -1,25 +1,23 @@
 """The builds directory: the queue, and the record of what happened."""
 
-import fcntl
 import json
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-_NULL = dict.fromkeys(
-    ("failed_step", "exit_code", "message", "started_at", "version", "image")
-)
-PROBE = 0.1  # seconds; whoever asks held() has the lock for a moment, too
+from wrapper.builds.lock import Locked, held, lock
+
+FORMAT = 1  # of all our JSON files
+NEWER = "of a newer version"  # the state of a build whose files we do not know
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{7}")
 
 
-class Locked(Exception):
-    """Somebody else holds the lock."""
+class Newer(ValueError):
+    """A JSON file of ours that a newer version has written."""
 
 
 class Build:
@@ -33,7 +31,7 @@ class Build:
     @cached_property
     def info(self) -> dict[str, Any]:
         """build.json, which never changes; {} where it cannot be read."""
-        return read_json(self.path / "build.json") or {}
+        return self._read("build.json") or {}
 
     @property
     def ref(self) -> str:
@@ -50,13 +48,45 @@ class Build:
 
     def result(self) -> dict[str, Any] | None:
         """result.json; None while the build is not finished."""
-        return read_json(self.path / "result.json")
+        return self._read("result.json")
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return read_json(self.path / name)
+        except Newer:
+            return {"status": NEWER}
+
+    @property
+    def newer(self) -> bool:
+        """Has a newer version written it? Then it is shown, and left alone."""
+        return NEWER in (self.info.get("status"), (self.result() or {}).get("status"))
+
+    def setting(self, key: str) -> str | None:
+        """A setting of the build ("status", "timeouts/build"), as its file below
+        settings/ holds it; None: null. A list has each item ended by NUL.
+
+        A person may edit those files. A build that an older version staged has none:
+        then build.json has it.
+        """
+        folder = self.path / "settings"
+        try:
+            text = (folder / key).read_bytes().decode(errors="replace")
+            return text.removesuffix("\n")
+        except (FileNotFoundError, NotADirectoryError):
+            if folder.is_dir():
+                return None
+        value = self.info.get("settings")
+        for name in key.split("/"):
+            value = value.get(name) if isinstance(value, dict) else None
+        return _as_in_a_file(value)
 
     def state(self) -> str:
         """The result's status, else running, interrupted or queued."""
         result = self.result()
         if result is not None:
             return str(result.get("status", "unknown"))
+        if self.newer:
+            return NEWER
         if held(self.path / "lock"):
             return "running"
         if (self.path / "console.log").exists():
@@ -70,15 +100,38 @@ class Build:
         """
         try:
             with lock(self.path / "lock", sign=False):
-                if self.result() is not None:
+                if self.newer or self.result() is not None:
                     return False
-                result: dict[str, Any] = {"status": status} | _NULL
-                result |= {"steps": [], "pushed": []}
-                result |= {"message": message, "finished_at": now()}
-                write_json(self.path / "result.json", result)
+                write_json(self.path / "result.json", _result(status, message))
                 return True
         except (Locked, OSError):
             return False
+
+
+def _as_in_a_file(value: Any) -> str | None:
+    """A setting of build.json, as it would stand in a file below settings/."""
+    if value is None or isinstance(value, dict):
+        return None
+    if isinstance(value, list):
+        return "".join(f"{item}\0" for item in value)
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _result(status: str, message: str) -> dict[str, Any]:
+    """As pipeline.sh writes it, of a build that did not run."""
+    return {
+        "status": status,
+        "failed_step": None,
+        "exit_code": None,
+        "message": message,
+        "failing": [],
+        "started_at": None,
+        "finished_at": now(),
+        "steps": [],
+        "version": None,
+        "image": None,
+        "pushed": [],
+    }
 
 
 def folders(builds: Path) -> list[Path]:
@@ -89,7 +142,12 @@ def folders(builds: Path) -> list[Path]:
 def builds_in(folder: Path, after: str = "") -> list[Build]:
     """All builds of a repository above an ID, oldest first."""
     names = os.listdir(folder) if folder.is_dir() else []
-    return [Build(folder / n) for n in sorted(names) if n > after and _ID.fullmatch(n)]
+    return [Build(folder / n) for n in sorted(names) if n > after and is_id(n)]
+
+
+def is_id(name: str) -> bool:
+    """Is it a build's ID, which is its directory's name?"""
+    return bool(_ID.fullmatch(name))
 
 
 def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
@@ -97,71 +155,32 @@ def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
     newest = {b.ref: b for b in waiting if b.ref.startswith("refs/heads/")}
     for build in waiting:
         by = newest.get(build.ref, build)
-        wanted = build.info.get("settings", {}).get("superseded") == "build"
-        if by is not build and not wanted:
+        if by is not build and build.setting("superseded") != "build":
             yield build, by
 
 
-@contextmanager
-def lock(path: Path, sign: bool = True) -> Iterator[None]:
-    """Holds a lock file; Locked, with the holder's pid, otherwise.
-
-    sign: with our pid inside, for who wants to end what we do under it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        end = time.monotonic() + PROBE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise Locked(path.read_text().strip()) from None
-                time.sleep(PROBE / 10)
-        os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # the lock holds on a full disk too
-            os.write(descriptor, f"{os.getpid()}\n".encode() if sign else b"")
-        yield
-    finally:
-        release(descriptor)
-
-
-def release(descriptor: int) -> None:
-    """Unlocks and closes. Closing alone leaves it to a child that is being started."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def held(path: Path) -> bool:
-    """Is a lock file locked?"""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        release(descriptor)
-    return False
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON file of ours: None where there is none, {} where it is no such thing."""
+    """A JSON file of ours: None where there is none, {} where it is no such thing.
+
+    Raises Newer, and OSError where it may not be read.
+    """
     try:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        return {}
+    written = document.get("format", FORMAT)
+    if isinstance(written, int) and written > FORMAT:
+        raise Newer(f"{path} was written by a newer version, as format {written}")
+    return document
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Replaces a file with JSON of ours."""
-    write(path, json.dumps({"format": 1} | document) + "\n")
+    write(path, json.dumps({"format": FORMAT} | document) + "\n")
 
 
 def write(path: Path, text: str) -> None:

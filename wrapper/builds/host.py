@@ -1,33 +1,50 @@
-"""For the doctor: GitHub and the repositories there. Can we reach them, and may we?"""
+"""Quick checks of this host: tools, engine, disk, registry.
+
+Each yields findings. FAIL would stop a build, WARN would not; both say what to do.
+"""
 
 import os
+import platform
 import re
+import shutil
 import subprocess
-import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
-from fnmatch import fnmatchcase
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
-import requests
-
-from wrapper import SCRIPTS
 from wrapper.builds.process import last_words
-from wrapper.github.errors import reason
-from wrapper.github.token import Token
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
-Finding = tuple[str, str]  # one of these, and a line
-TIMEOUT = (10, 20)  # seconds to connect, and to wait for a byte
-_SKEW = 60  # seconds the clock may be off
+PULL = 30.0  # seconds for a registry's answer; the engine itself may try for minutes
+_TOOLS = {  # the least version, and where it comes from
+    "bash": ("4.4", "install bash 4.4 or later"),
+    "git": ("2.31", "install git 2.31 or later"),
+    "npm": ("", "install Node.js, or set install.image for each repository"),
+    "jq": ("1.6", "install jq 1.6 or later"),
+    "flock": ("", "install util-linux"),
+    "setpriv": ("2.33", "install util-linux 2.33 or later"),
+    "timeout": ("", "install coreutils"),
+}
+
+
+class Finding(NamedTuple):
+    level: str  # OK, WARN or FAIL
+    line: str
+
+
+class Ran(NamedTuple):
+    code: int  # 127: no such tool, 124: it took too long
+    out: str
+    error: str  # the line of stderr that says why
 
 
 def docker() -> str:
     return os.environ.get("DOCKER") or "docker"
 
 
-def run(*command: str, timeout: float = 60, **env: str) -> tuple[int, str, str]:
-    """Exit code, stdout, last line of stderr; 127: no such tool, 124: took too long."""
+def run(*command: str, timeout: float = 60, **env: str) -> Ran:
+    """Runs a tool, with env added to the environment."""
     try:
         done = subprocess.run(
             command,
@@ -39,88 +56,91 @@ def run(*command: str, timeout: float = 60, **env: str) -> tuple[int, str, str]:
             env={**os.environ, **env},
         )
     except OSError as e:
-        return 127, "", e.strerror or str(e)
+        return Ran(127, "", e.strerror or str(e))
     except subprocess.TimeoutExpired:
-        return 124, "", f"no answer in {timeout:.0f} seconds"
-    return done.returncode, done.stdout, last_words(done.stderr)
+        return Ran(124, "", f"no answer in {timeout:.0f} seconds")
+    return Ran(done.returncode, done.stdout, last_words(done.stderr))
 
 
-def github() -> Iterator[Finding]:
-    """The API, the token, its quota, and the clock. Costs nothing of the quota."""
-    url = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
-    if os.environ.get("GITHUB_SERVER_URL") and not os.environ.get("GITHUB_API_URL"):
-        yield WARN, f"GITHUB_SERVER_URL is set, but the API is {url} (GITHUB_API_URL)"
-    file = os.environ.get("GITHUB_TOKEN_FILE")
-    token = Token()
-    if file and not token.value():
-        yield FAIL, f"GITHUB_TOKEN_FILE: {file} cannot be read, or holds no token"
-    try:
-        answer = requests.get(f"{url}/rate_limit", auth=token, timeout=TIMEOUT)
-    except requests.RequestException as e:
-        advice = "check the network, the proxy and GITHUB_API_URL"
-        yield FAIL, f"GitHub: {url} cannot be reached: {reason(e)} ({advice})"
-        return
-    if answer.status_code == 401:
-        yield FAIL, "GitHub refuses the token (make a new one)"
-    elif answer.status_code not in (200, 404):  # 404: a server without rate limits
-        yield FAIL, f"GitHub: {url} answers {answer.status_code} (see githubstatus.com)"
-    else:
-        yield OK, f"GitHub: {url} answers"
-        yield _scopes(token, answer)
-        yield _quota(answer)
-    try:
-        skew = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
-        return
-    line = (
-        f"the clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} GitHub"
-    )
-    far = abs(skew) > _SKEW
-    yield (WARN, f"{line} (let NTP set it)") if far else (OK, line)
+def tools() -> Iterator[Finding]:
+    yield Finding(OK, f"python {platform.python_version()}")
+    wanted = _TOOLS | {docker(): ("", "install docker, or name another in DOCKER")}
+    with ThreadPoolExecutor(8) as pool:  # npm alone takes half a second
+        yield from pool.map(_tool, wanted.items())
+    if not shutil.which("git-lfs"):
+        words = "git-lfs: not found (needed by repositories with LFS files)"
+        yield Finding(WARN, words)
 
 
-def _scopes(token: Token, answer: requests.Response) -> Finding:
-    if not token.value():
-        less = "60 requests an hour, no commit statuses, no private repositories"
-        return WARN, f"no token: {less} (set GITHUB_TOKEN_FILE)"
-    scopes = answer.headers.get("X-OAuth-Scopes")
-    if scopes is None:  # fine-grained tokens do not tell what they may
-        return OK, "the token is valid (for statuses it needs Commit statuses: write)"
-    if not {"repo", "repo:status"} & set(re.split(r",\s*", scopes)):
-        advice = "commit statuses need repo:status, private repositories repo"
-        return WARN, f"the token is valid, its scopes: {scopes or 'none'} ({advice})"
-    return OK, f"the token is valid, its scopes: {scopes}"
+def _tool(known: tuple[str, tuple[str, str]]) -> Finding:
+    tool, (least, advice) = known
+    code, out, error = run(tool, "--version")
+    found = re.search(r"\d+(\.\d+)+", out)
+    version = found[0] if found else ""
+    if code == 127:
+        return Finding(FAIL, f"{tool}: {error} ({advice})")
+    if least and _parts(version) < _parts(least):
+        return Finding(FAIL, f"{tool} {version} is too old ({advice})")
+    return Finding(OK, f"{tool} {version}")
 
 
-def _quota(answer: requests.Response) -> Finding:
-    try:
-        core = answer.json()["resources"]["core"]
-        limit, left, reset = core["limit"], core["remaining"], core["reset"]
-    except (ValueError, KeyError, TypeError):
-        return OK, "GitHub sets no rate limit"
-    until = time.strftime("%H:%M", time.localtime(reset))
-    line = f"{left} of {limit} requests are left until {until}"
-    if left < limit / 20:
-        advice = "until then only the sweep finds pushes; a token has 5000 an hour"
-        return WARN, f"{line} ({advice})"
-    return OK, line
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
 
 
-def repository(name: str, settings: dict[str, Any]) -> Finding:
-    """Whether git sees it, and one of its branches is to be built."""
-    script, url = f"{SCRIPTS}/lib/remote-git.sh", settings["url"]
-    code, out, error = run("bash", script, "ls-remote", "--heads", "--", url)
+def engine() -> Iterator[Finding]:
+    code, _, error = run(docker(), "version", timeout=10)
     if code:
-        advice = "correct url; a private repository needs a token that may read it"
-        return FAIL, f"{name}: {error or f'git exits with {code}'} ({advice})"
-    branches = re.findall(r"\trefs/heads/(.+)", out)
-    globs = settings["branches"]
-    built = [b for b in branches if any(fnmatchcase(b, glob) for glob in globs)]
-    if globs and not built:
-        line = f"{name}: no branch matches {', '.join(globs)}"
-        return WARN, f"{line} (it has: {_some(branches) or 'none yet'})"
-    return OK, f"{name}: git sees it, branches to build: {_some(built) or 'none'}"
+        advice = "start it, join the group docker, or set DOCKER_HOST"
+        yield Finding(FAIL, f"{docker()} engine: {error} ({advice})")
+        return
+    yield Finding(OK, f"{docker()} engine answers")
+    code, _, error = run(docker(), "build", "--help", DOCKER_BUILDKIT="1")
+    if code or os.environ.get("DOCKER_BUILDKIT") == "0":
+        advice = "several times slower, and not for every Dockerfile; install buildx"
+        yield Finding(WARN, f"BuildKit is not used ({advice})")
+    else:
+        yield Finding(OK, "BuildKit is used")
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)
+def disk(builds: Path, least: int) -> Iterator[Finding]:
+    """The builds folder: may we write there, and are so many bytes free?"""
+    folder = builds
+    while not os.path.exists(folder):  # which a closed folder above is no error to
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        words = f"{folder} cannot be written to (chown it, or set builds)"
+        yield Finding(FAIL, words)
+    free = shutil.disk_usage(folder).free
+    line = f"{free >> 20} MiB are free in {builds}"
+    if free < least:
+        advice = "make room, or lower disk_free_min"
+        yield Finding(FAIL, f"{line}, wanted are {least >> 20} ({advice})")
+    else:
+        yield Finding(OK, line)
+
+
+def registry(host: str, image: str) -> Finding:
+    """Does HOST[:PORT] answer docker as a registry, and know us?
+
+    docker is asked for a tag of the image that is not there. So its own rules count,
+    for plain HTTP, certificates, proxies and credentials.
+    """
+    code, _, error = run(docker(), "pull", f"{host}/{image}:none", timeout=PULL)
+    if not code or re.search(_ABSENT, error):
+        return Finding(OK, f"registry {host} answers")
+    if re.search(_STRANGER, error):
+        return Finding(FAIL, f"registry {host} asks who we are (docker login {host})")
+    if re.search(_DENIED, error):
+        if host == "docker.io":  # which says so of whatever does not exist
+            return Finding(OK, f"registry {host} answers")
+        advice = f"docker login {host}; if that was done, it may not be there yet"
+        return Finding(WARN, f"registry {host} denies us {image} ({advice})")
+    advice = "start it, or correct registry in config.json"
+    return Finding(FAIL, f"registry {host} cannot be reached: {error} ({advice})")
+
+
+# As registries say it (the codes of the OCI distribution specification), and docker 28.
+_ABSENT = r"manifest unknown|name unknown|: not found$"
+_STRANGER = r"(?i)unauthori[sz]ed|no basic auth|authentication required"
+_DENIED = r"(?i)denied|forbidden"

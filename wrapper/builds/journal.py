@@ -1,8 +1,10 @@
 """builds/journal.jsonl: every decision about a push, one JSON line each."""
 
 import json
+import mmap
 import os
-import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ def tell(
     ref: str | None = None,
     commit: str | None = None,
     build: Build | None = None,
+    **more: Any,
 ) -> None:
-    """Writes one decision down, and says it on the terminal."""
+    """Writes one decision down, and says it on the terminal. more: further keys."""
     if build:
         ref, commit = build.ref, build.commit
     line = {
@@ -30,8 +33,9 @@ def tell(
         "build": build.id if build else None,
         "what": what,
         "why": why,
+        **more,
     }
-    console.say(repository, _words(line))
+    console.say(repository, words(line))
     data = (json.dumps(line) + "\n").encode()
     try:
         # One write, to a file opened for appending: lines of processes never mix.
@@ -48,43 +52,58 @@ def tell(
         console.say(repository, f"the journal cannot be written: {e.strerror}")
 
 
-def why(builds: Path, asked: str) -> int:
-    """Prints the story of a commit (4 or more digits of it), branch, tag or build."""
+def read(builds: Path) -> Iterator[dict[str, Any]]:
+    """Its lines in order, but for those that are none of ours. Raises OSError."""
+    with suppress(FileNotFoundError), (builds / "journal.jsonl").open("rb") as file:
+        for text in file:
+            if line := _parse(text):
+                yield line
+
+
+def recorded(builds: Path, build: Build, since: str) -> set[str]:
+    """What the newest lines of a build say, back to its start or to since (a time).
+
+    So who died after a line, and before noting so elsewhere, writes it but once.
+    """
+    found: set[str] = set()
+    # Backwards, since they are among the last; there may be no file yet, or no line.
+    with (
+        suppress(OSError, ValueError),
+        (builds / "journal.jsonl").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
+    ):
+        at = len(text)
+        while (at := text.rfind(build.id.encode(), 0, at)) >= 0:
+            end = text.find(b"\n", at)
+            at = text.rfind(b"\n", 0, at) + 1
+            line = _parse(text[at : end if end >= 0 else len(text)])
+            if (line.get("repository"), line.get("build")) != _name(build):
+                continue
+            if line["what"] in ("staged", "started") or line["time"][:19] < since[:19]:
+                break
+            found.add(line["what"])
+    return found
+
+
+def _name(build: Build) -> tuple[str, str]:
+    return build.repository, build.id
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    """A line; {} where it was cut off by a full disk, or is none of ours."""
     try:
-        lines = (builds / "journal.jsonl").open()
-    except FileNotFoundError:
-        lines = open(os.devnull)  # noqa: SIM115
-    found = False
-    with lines:
-        for text in lines:
-            try:
-                line = json.loads(text)
-                if _concerns(line, asked):
-                    found = True
-                    story = f"{line['time']} {line['repository']}: {_words(line)}"
-                    print(console.line(story))
-            except (ValueError, TypeError, KeyError):
-                continue  # a line cut off by a full disk
-    if not found:
-        print(
-            f"The journal does not know {asked} (a commit's first 4 or more digits, a "
-            "branch, a tag or a build's ID; what is built by hand is not in it)",
-            file=sys.stderr,
-        )
-    return 0 if found else 1
+        line = json.loads(text)
+        if all(isinstance(line[key], str) for key in ("time", "repository", "what")):
+            return dict(line)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return {}
 
 
-def _concerns(line: dict[str, Any], asked: str) -> bool:
-    commit, ref = line["commit"] or "", line["ref"] or ""
-    return (
-        asked in (ref, line["build"])
-        or ref in (f"refs/heads/{asked}", f"refs/tags/{asked}")
-        or (len(asked) >= 4 and commit.startswith(asked.lower()))
-    )
-
-
-def _words(line: dict[str, Any]) -> str:
-    ref = (line["ref"] or "").removeprefix("refs/heads/").removeprefix("refs/")
-    place = " at ".join(filter(None, (ref, (line["commit"] or "")[:7])))
-    build = f" [{line['build']}]" if line["build"] else ""
-    return f"{line['what']} {place}: {line['why']}{build}"
+def words(line: dict[str, Any]) -> str:
+    """A line for a person, without its time and repository."""
+    ref, commit = str(line.get("ref") or ""), str(line.get("commit") or "")
+    ref = ref.removeprefix("refs/heads/").removeprefix("refs/")
+    place = " at ".join(filter(None, (ref, commit[:7])))
+    build = f" [{line['build']}]" if line.get("build") else ""
+    return f"{line['what']} {place}: {line.get('why')}{build}"

@@ -34,7 +34,7 @@ class Failed(Exception):
 
 
 def call(
-    script: str, *args: str, env: dict[str, str] | None = None, limit: int = 120
+    script: str, *args: str, env: dict[str, str] | None = None, limit: float = 120
 ) -> str:
     """What a script prints; limit in seconds. Raises Failed (code 124: the limit)."""
     # Should we be killed, it does not go on: the next poller does the same again.
@@ -48,8 +48,8 @@ def call(
     )
     if done.returncode == 0:
         return os.fsdecode(done.stdout)
-    said = last_words(done.stderr.decode(errors="replace"))
-    words = console.line(said) or f"exit {done.returncode}"
+    reason = last_words(done.stderr.decode(errors="replace"))
+    words = console.line(reason) or f"exit {done.returncode}"
     if done.returncode == 124:
         words = f"{script} did not end within {limit} s"
     raise Failed(done.returncode, words)

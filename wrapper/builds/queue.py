@@ -1,12 +1,16 @@
-"""Starts the builds that wait in the builds directory."""
+"""The builds that wait in the builds directory are started, and their ends told."""
 
 import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from wrapper.builds.directory import Build, builds_in, folders, held, superseded
+from wrapper.builds import journal, verdict
+from wrapper.builds.directory import NEWER, Build, builds_in, folders, superseded
+from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, Pipeline, call
 from wrapper.builds.statuses import Statuses
 from wrapper.console import say
@@ -15,7 +19,7 @@ RUNS = 3  # of a build that ends without a result, before it is an error
 PAUSE = 10.0  # seconds to the next run, on a disk too full for any result
 
 
-class Runner:
+class Queue:
     """One build of a repository at a time, and so many in all. For one thread."""
 
     def __init__(
@@ -23,12 +27,18 @@ class Runner:
         builds: Path,
         statuses: Statuses,
         on_end: Callable[[Build, int], None],
+        note: Callable[[Build, dict[str, Any] | None], None],
         pipeline: Callable[[Build], Pipeline] = Pipeline,
     ) -> None:
+        """on_end is called in a build's thread, with what ended() is to be given.
+
+        note is called in the queue's thread when a build starts (None) or has ended.
+        """
         self.restless = False  # waits for something that nobody will tell us of
         self._builds = builds
         self._statuses = statuses
         self._on_end = on_end
+        self._note = note
         self._pipeline = pipeline
         self._running: dict[str, tuple[Build, Pipeline]] = {}  # by repository
         self._settled: dict[Path, set[str]] = {}  # builds with nothing left to do
@@ -36,7 +46,7 @@ class Runner:
         self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
         self._pruning = threading.Lock()
         self._ended_by = 0  # the signal
-        self._said: set[str] = set()  # what stood in the way at the last look
+        self._obstacles: set[str] = set()  # what stood in the way at the last look
 
     def idle(self) -> bool:
         return not self._running
@@ -60,12 +70,12 @@ class Runner:
                 self.restless = True
             elif len(self._running) < concurrency:
                 self._start(build)
-        for new in sorted(words - self._said):
+        for new in sorted(words - self._obstacles):
             say("poller", new)
-        self._said = words
+        self._obstacles = words
 
     def ended(self, build: Build, code: int) -> None:
-        """To be called, in the runner's own thread, with what on_end was given."""
+        """To be called, in the queue's thread, with what on_end was given."""
         del self._running[build.repository]
         if self._ended_by == signal.SIGINT:  # it may have come before pipeline.sh began
             build.close("cancelled", "ended by a signal")
@@ -97,7 +107,7 @@ class Runner:
                 settled.add(build.id)
                 continue
             result = build.result()
-            if self._statuses.note(build, result):
+            if self._tell(build, result):
                 settled.add(build.id)
             if result is not None:
                 continue
@@ -112,11 +122,50 @@ class Runner:
             waiting.append(build)
         for build, by in list(superseded(waiting)):
             if build.close("superseded", f"by {by.commit[:7]}, build {by.id}"):
-                self._statuses.note(build, build.result())
+                self._tell(build, build.result())
             waiting.remove(build)
         return [] if busy else waiting
 
+    def _tell(self, build: Build, result: dict[str, Any] | None) -> bool:
+        """The journal and GitHub learn how a build stands; True: nothing is left to do.
+
+        The journal has an end once, whenever we die: its mark is what GitHub is to
+        show, and where that is missing the journal itself is asked.
+        """
+        if result is None:
+            return self._statuses.note(build, None)
+        if result.get("status") == NEWER:
+            return True
+        if not self._statuses.knows(build, result):
+            self._write_end(build, result)
+            self._note(build, result)
+        return self._statuses.note(build, result)
+
+    def _write_end(self, build: Build, result: dict[str, Any]) -> None:
+        since = str(result.get("finished_at") or "")
+        known = journal.recorded(self._builds, build, since)
+        what = "superseded" if result.get("status") == "superseded" else "finished"
+        words = verdict.words(result)
+        if what not in known:
+            journal.tell(self._builds, build.repository, what, words, build=build)
+        pushed = verdict.pushed(result)
+        if pushed and "pushed" not in known:
+            journal.tell(
+                self._builds,
+                build.repository,
+                "pushed",
+                verdict.published(result),
+                build=build,
+                pushed=pushed,
+                version=result.get("version"),
+            )
+
     def _start(self, build: Build) -> None:
+        why = f"after {_age(build):.0f} s in the queue"
+        if (build.path / "console.log").exists():
+            why = "again, as it was interrupted"
+        journal.tell(self._builds, build.repository, "started", why, build=build)
+        self._note(build, None)
         pipeline = self._pipeline(build)
         self._running[build.repository] = build, pipeline
         name = f"build {build.id}"
@@ -140,3 +189,12 @@ class Runner:
             say("prune", str(e))
         finally:
             self._pruning.release()
+
+
+def _age(build: Build) -> float:
+    """Seconds since it was staged, by its ID."""
+    try:
+        staged = datetime.strptime(build.id[:22], "%Y%m%dT%H%M%S.%f")
+    except ValueError:  # of the 31st of February, say
+        return 0.0
+    return max(0.0, time.time() - staged.replace(tzinfo=UTC).timestamp())

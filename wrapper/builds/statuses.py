@@ -1,15 +1,15 @@
-"""Commit statuses: what GitHub is to be told of a build, and was told.
+"""Commit statuses: what GitHub shows of a build, and what it is to show.
 
-A build's file `status` holds two words, what GitHub was told last (or -, or refused)
-and what it is to be told. So a status is closed after a crash too.
+Both stand in the build's file `status`. So a status is closed after a crash too, and
+the queue knows which ends it has written down.
 """
 
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from wrapper.builds import journal
+from wrapper.builds import verdict
 from wrapper.builds.directory import Build, write
 from wrapper.console import say
 from wrapper.github.client import GitHub
@@ -23,16 +23,11 @@ REFUSED = "refused"
 _STATES = {"success": "success", "skipped": "success", "failure": "failure"}
 
 
-def words(result: dict[str, Any]) -> str:
-    """How a build ended."""
-    status = str(result.get("status", "unknown"))
-    if status == "success":
-        return f"success: {result.get('version')}"
-    if status == "skipped":
-        return "skipped: the head commit says [skip ci]"
-    step = f" at {result['failed_step']}" if result.get("failed_step") else ""
-    message = f": {result['message']}" if result.get("message") else ""
-    return f"{status}{step}{message}"
+class Known(NamedTuple):
+    """The two words of a build's file `status`."""
+
+    shown: str  # what GitHub was given last; "-": nothing yet, "refused"
+    wanted: str  # what it is to show; "-": the build was never looked at
 
 
 @dataclass
@@ -54,26 +49,23 @@ class Statuses:
         self._stopped = False
         threading.Thread(target=self._work, name="statuses", daemon=True).start()
 
+    def knows(self, build: Build, result: dict[str, Any]) -> bool:
+        """Has note() been given this end of a build, now or in an earlier process?"""
+        return _read(build).wanted == _state(result)
+
     def note(self, build: Build, result: dict[str, Any] | None) -> bool:
         """Sees to it that GitHub learns of a build; result: None before its end.
 
-        Also writes the end into the journal. True once there is nothing left to do.
+        True once there is nothing left to do.
         """
-        state = "pending"
-        if result is not None:
-            state = _STATES.get(result.get("status", ""), "error")
+        state = _state(result)
         with self._changed:
-            told, wanted = _read(build)
-            if wanted == state and told in (state, REFUSED):
+            known = _read(build)
+            if known.wanted == state and known.shown in (state, REFUSED):
                 return result is not None
-            if wanted != state and result is not None:
-                ended = result.get("status") == "superseded"
-                what = "superseded" if ended else "finished"
-                folder = build.path.parents[2]
-                journal.tell(folder, build.repository, what, words(result), build=build)
-            if wanted != state:
-                _write(build, told, state)
-            if wanted != state or build.id not in self._owed:
+            if known.wanted != state:
+                _write(build, Known(known.shown, state))
+            if known.wanted != state or build.id not in self._owed:
                 now = time.monotonic()
                 self._owed[build.id] = _Owed(build, now, now)
                 self._changed.notify_all()
@@ -102,19 +94,19 @@ class Statuses:
                     self._changed.wait(left)
                     continue
             try:
-                self._tell(owed)
+                self._settle(owed)
             except Exception as e:  # a build.json that was meddled with, say
                 say(owed.build.repository, f"commit status: internal error: {e!r}")
                 with self._changed:
                     self._owed.pop(owed.build.id, None)
 
-    def _tell(self, owed: _Owed) -> None:
-        build, settings = owed.build, owed.build.info["settings"]
-        told, wanted = _read(build)
+    def _settle(self, owed: _Owed) -> None:
+        build, wished = owed.build, owed.build.setting("status") == "true"
+        shown, wanted = _read(build)
         try:
-            if settings["status"] and self._github.token.value() and told != wanted:
-                self._post(build, wanted, settings["repository"])
-            told, self._trouble = wanted, ""
+            if wished and self._github.token.value() and shown != wanted:
+                self._post(build, wanted)
+            shown, self._trouble = wanted, ""
         except Trouble as e:
             if str(e) != self._trouble and not e.everywhere:
                 say(build.repository, f"commit status: {e}")
@@ -123,33 +115,43 @@ class Statuses:
             now = time.monotonic()
             wait = SELDOM if e.slow else min(RETRY * 2**owed.tries, SELDOM)
             owed.due = now + max(wait, e.wait)
-            if told in ("-", REFUSED) and (e.slow or now - owed.since > GIVE_UP):
-                told = REFUSED  # nothing is pending there; else it is asked for ever
+            if shown in ("-", REFUSED) and (e.slow or now - owed.since > GIVE_UP):
+                shown = REFUSED  # nothing is pending there; else it is asked for ever
         with self._changed:
-            _, latest = _read(build)  # it may have ended meanwhile
-            _write(build, told, latest)
-            if told in (latest, REFUSED) and self._owed.get(build.id) is owed:
+            latest = _read(build).wanted  # it may have ended meanwhile
+            _write(build, Known(shown, latest))
+            if shown in (latest, REFUSED) and self._owed.get(build.id) is owed:
                 del self._owed[build.id]
             self._changed.notify_all()
 
-    def _post(self, build: Build, state: str, repository: str) -> None:
+    def _post(self, build: Build, state: str) -> None:
+        repository = build.setting("repository") or build.repository
         result = build.result()
-        said = words(result) if result and state != "pending" else "waiting or running"
+        words = "waiting or running"
+        if result and state != "pending":
+            words = verdict.words(result)
         # Two entries may build one repository; each has a status of its own.
-        own = "" if build.repository == repository else f" ({build.repository})"
-        self._github.set_status(repository, build.commit, state, said, CONTEXT + own)
+        entry = "" if build.repository == repository else f" ({build.repository})"
+        self._github.set_status(repository, build.commit, state, words, CONTEXT + entry)
 
 
-def _read(build: Build) -> tuple[str, str]:
+def _state(result: dict[str, Any] | None) -> str:
+    """What GitHub calls it."""
+    if result is None:
+        return "pending"
+    return _STATES.get(str(result.get("status")), "error")
+
+
+def _read(build: Build) -> Known:
     try:
-        told, wanted = (build.path / "status").read_text().split()
+        shown, wanted = (build.path / "status").read_text().split()
     except (OSError, ValueError):
-        return "-", "-"
-    return told, wanted
+        return Known("-", "-")
+    return Known(shown, wanted)
 
 
-def _write(build: Build, told: str, wanted: str) -> None:
+def _write(build: Build, known: Known) -> None:
     try:
-        write(build.path / "status", f"{told} {wanted}\n")
+        write(build.path / "status", f"{known.shown} {known.wanted}\n")
     except OSError as e:  # pruned, or no room: then it is told once more
         say(build.repository, f"{build.path}/status: {e.strerror}")

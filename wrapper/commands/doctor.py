@@ -1,111 +1,154 @@
 """docker-build-server doctor: one screen that says whether a build could succeed here.
 
-Each check yields findings, a level and a line. FAIL would stop a build, warn would not;
-both say what to do.
+What it finds of the host is builds/host.py's; what GitHub and git say is asked here.
 """
 
 import os
-import platform
 import re
-import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 
-from wrapper import console
-from wrapper.builds import host as reach
-from wrapper.builds.host import FAIL, OK, WARN, Finding, docker, run
-from wrapper.builds.registry import registry
-from wrapper.config import schema
-from wrapper.config.load import Config, ConfigError, load
+import requests
 
-_TOOLS = {  # the least version, and where it comes from
-    "bash": ("4.4", "install bash 4.4 or later"),
-    "git": ("2.31", "install git 2.31 or later"),
-    "npm": ("", "install Node.js, or set install.image for each repository"),
-    "jq": ("1.6", "install jq 1.6 or later"),
-    "flock": ("", "install util-linux"),
-    "setpriv": ("2.33", "install util-linux 2.33 or later"),
-    "timeout": ("", "install coreutils"),
-}
+from wrapper import SCRIPTS, console
+from wrapper.builds import host
+from wrapper.builds.host import FAIL, OK, WARN, Finding
+from wrapper.config.load import Config, ConfigError, Settings, load
+from wrapper.config.schema import mask
+from wrapper.github.errors import reason
+from wrapper.github.token import Token
+
+TIMEOUT = (10, 20)  # seconds to connect, and to wait for a byte
+_SKEW = 60  # seconds the clock may be off
 
 
-def doctor(name: str) -> int:
+def run(source: str) -> int:
     """Prints what it finds; exit code 1 if anything would stop a build."""
     failed = False
-    for level, line in _findings(name):
-        print(console.line(f"{level:4}  {schema.mask(line)}"), flush=True)
+    for level, line in _findings(source):
+        print(console.line(f"{level:4}  {mask(line)}"), flush=True)
         failed = failed or level == FAIL
     return int(failed)
 
 
-def _findings(name: str) -> Iterator[Finding]:
-    yield from _tools()
-    yield from _engine()
-    yield from reach.github()
+def _findings(source: str) -> Iterator[Finding]:
+    yield from host.tools()
+    engine = list(host.engine())
+    yield from engine
+    yield from _github()
     try:
-        config = load(name, lambda line: print(f"{WARN:4}  {line}"))
+        config = load(source, lambda line: print(f"{WARN:4}  {line}"))
     except ConfigError as e:
-        for line in str(e).splitlines():
-            yield FAIL, line
+        yield from (Finding(FAIL, line) for line in str(e).splitlines())
         return
-    yield OK, f"{name}: repositories: {len(config.repositories)}"
-    yield from _disk(config)
-    yield from registry(config.registry)
+    yield Finding(OK, f"{source}: repositories: {len(config.repositories)}")
+    yield from host.disk(config.builds, config.disk_free_min)
+    if FAIL not in [finding.level for finding in engine]:
+        yield host.registry(config.registry, _an_image(config))
     with ThreadPoolExecutor(8) as pool:
         found = config.repositories
-        yield from pool.map(reach.repository, found.keys(), found.values())
+        yield from pool.map(_repository, found.keys(), found.values())
 
 
-def _tools() -> Iterator[Finding]:
-    yield OK, f"python {platform.python_version()}"
-    tools = _TOOLS | {docker(): ("", "install docker, or name another in DOCKER")}
-    with ThreadPoolExecutor(8) as pool:  # npm alone takes half a second
-        yield from pool.map(_tool, tools.items())
-    if not shutil.which("git-lfs"):
-        yield WARN, "git-lfs: not found (needed by repositories with LFS files)"
+def _an_image(config: Config) -> str:
+    """One that will be pushed: what a registry says may differ from name to name."""
+    images = [settings.image for settings in config.repositories.values()]
+    return images[0] if images else "docker-build-server/doctor"
 
 
-def _tool(known: tuple[str, tuple[str, str]]) -> Finding:
-    tool, (least, advice) = known
-    code, out, error = run(tool, "--version")
-    found = re.search(r"\d+(\.\d+)+", out)
-    version = found[0] if found else ""
-    if code == 127:
-        return FAIL, f"{tool}: {error} ({advice})"
-    if least and _parts(version) < _parts(least):
-        return FAIL, f"{tool} {version} is too old ({advice})"
-    return OK, f"{tool} {version}"
-
-
-def _parts(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", version)]
-
-
-def _engine() -> Iterator[Finding]:
-    code, _, error = run(docker(), "version", timeout=10)
-    if code:
-        advice = "start it, join the group docker, or set DOCKER_HOST"
-        yield FAIL, f"{docker()} engine: {error} ({advice})"
+def _github() -> Iterator[Finding]:
+    """The API, the token, its quota, and the clock. Costs nothing of the quota."""
+    url = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
+    if os.environ.get("GITHUB_SERVER_URL") and not os.environ.get("GITHUB_API_URL"):
+        words = f"GITHUB_SERVER_URL is set, but the API is {url} (GITHUB_API_URL)"
+        yield Finding(WARN, words)
+    file = os.environ.get("GITHUB_TOKEN_FILE")
+    token = Token()
+    if file and not token.value():
+        words = f"GITHUB_TOKEN_FILE: {file} cannot be read, or holds no token"
+        yield Finding(FAIL, words)
+    try:
+        answer = requests.get(f"{url}/rate_limit", auth=token, timeout=TIMEOUT)
+    except requests.RequestException as e:
+        advice = "check the network, the proxy and GITHUB_API_URL"
+        words = f"GitHub: {url} cannot be reached: {reason(e)} ({advice})"
+        yield Finding(FAIL, words)
         return
-    yield OK, f"{docker()} engine answers"
-    code, _, error = run(docker(), "build", "--help", DOCKER_BUILDKIT="1")
-    if code or os.environ.get("DOCKER_BUILDKIT") == "0":
-        advice = "several times slower, and not for every Dockerfile; install buildx"
-        yield WARN, f"BuildKit is not used ({advice})"
+    if answer.status_code == 401:
+        yield Finding(FAIL, "GitHub refuses the token (make a new one)")
+    elif answer.status_code not in (200, 404):  # 404: a server without rate limits
+        words = f"GitHub: {url} answers {answer.status_code} (see githubstatus.com)"
+        yield Finding(FAIL, words)
     else:
-        yield OK, "BuildKit is used"
+        yield Finding(OK, f"GitHub: {url} answers")
+        yield _scopes(token, answer)
+        yield _quota(answer)
+    yield from _clock(answer)
 
 
-def _disk(config: Config) -> Iterator[Finding]:
-    folder = config.builds
-    while not os.path.exists(folder):  # which a closed folder above is no error to
-        folder = folder.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        yield FAIL, f"{folder} cannot be written to (chown it, or set builds)"
-    free = shutil.disk_usage(folder).free
-    line = f"{free >> 20} MiB are free in {config.builds}"
-    if free < config.disk_free_min:
-        advice = "make room, or lower disk_free_min"
-        yield FAIL, f"{line}, wanted are {config.disk_free_min >> 20} ({advice})"
+def _clock(answer: requests.Response) -> Iterator[Finding]:
+    try:
+        skew = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return
+    side = "ahead of" if skew > 0 else "behind"
+    line = f"the clock is {abs(skew):.0f} s {side} GitHub"
+    if abs(skew) > _SKEW:
+        yield Finding(WARN, f"{line} (let NTP set it)")
     else:
-        yield OK, line
+        yield Finding(OK, line)
+
+
+def _scopes(token: Token, answer: requests.Response) -> Finding:
+    if not token.value():
+        less = "60 requests an hour, no commit statuses, no private repositories"
+        return Finding(WARN, f"no token: {less} (set GITHUB_TOKEN_FILE)")
+    scopes = answer.headers.get("X-OAuth-Scopes")
+    if scopes is None:  # fine-grained tokens do not tell what they may
+        needs = "for statuses it needs Commit statuses: write"
+        return Finding(OK, f"the token is valid ({needs})")
+    line = f"the token is valid, its scopes: {scopes or 'none'}"
+    if not {"repo", "repo:status"} & set(re.split(r",\s*", scopes)):
+        advice = "commit statuses need repo:status, private repositories repo"
+        return Finding(WARN, f"{line} ({advice})")
+    return Finding(OK, line)
+
+
+def _quota(answer: requests.Response) -> Finding:
+    try:
+        core = answer.json()["resources"]["core"]
+        limit, left, reset = core["limit"], core["remaining"], core["reset"]
+    except (ValueError, KeyError, TypeError):
+        return Finding(OK, "GitHub sets no rate limit")
+    until = time.strftime("%H:%M", time.localtime(reset))
+    line = f"{left} of {limit} requests are left until {until}"
+    if left < limit / 20:
+        advice = "until then only the sweep finds pushes; a token has 5000 an hour"
+        return Finding(WARN, f"{line} ({advice})")
+    return Finding(OK, line)
+
+
+def _repository(name: str, settings: Settings) -> Finding:
+    """Whether git sees it, and one of its branches is to be built."""
+    script = f"{SCRIPTS}/lib/remote-git.sh"
+    command = ["bash", script, "ls-remote", "--heads", "--", settings.url]
+    code, out, error = host.run(*command)
+    if code:
+        advice = "correct url; a private repository needs a token that may read it"
+        words = f"{name}: {error or f'git exits with {code}'} ({advice})"
+        return Finding(FAIL, words)
+    branches = re.findall(r"\trefs/heads/(.+)", out)
+    globs = settings.branches
+    built = [b for b in branches if any(fnmatchcase(b, glob) for glob in globs)]
+    if globs and not built:
+        line = f"{name}: no branch matches {', '.join(globs)}"
+        return Finding(WARN, f"{line} (it has: {_some(branches) or 'none yet'})")
+    line = f"{name}: git sees it, branches to build: {_some(built) or 'none'}"
+    return Finding(OK, line)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

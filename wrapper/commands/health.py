@@ -1,49 +1,25 @@
-"""Does the poller do its work? It writes down how it goes, another process reads."""
+"""docker-build-server health: does the poller do its work, by what it wrote down?"""
 
-import json
-import os
 import time
-from collections.abc import Iterable
-from pathlib import Path
 
-from wrapper.builds.directory import held, read_json
+from wrapper.builds.directory import Newer, read_json
+from wrapper.builds.lock import held
 from wrapper.config.load import Config
 from wrapper.console import line
-from wrapper.pushes.repository import Repository
 
 PATIENCE = 3  # intervals without an answer
 
 
-def write(builds: Path, repositories: Iterable[Repository]) -> None:
-    """Leaves builds/.health.json, for health()."""
-    document = {
-        "format": 1,
-        "repositories": {
-            r.name: {
-                "asked": r.feed.answered,
-                "compared": r.git.answered,
-                "interval": r.spacing,
-                "trouble": r.trouble(),
-                "lag": r.lag,
-                "untold": r.untold,
-            }
-            for r in repositories
-        },
-    }
-    beside = builds / ".health.json.tmp"
-    try:
-        beside.write_text(json.dumps(document))
-        os.replace(beside, builds / ".health.json")
-    except OSError:
-        pass  # a full disk is told by those who need the room
-
-
-def health(config: Config) -> int:
+def run(config: Config) -> int:
     """Prints a line for each repository. 0 where all is well, else 1."""
     if not held(config.builds / ".lock"):
         print(f"no poller runs for {config.builds} (docker-build-server poll)")
         return 1
-    document = read_json(config.builds / ".health.json") or {}
+    try:
+        document = read_json(config.builds / ".health.json") or {}
+    except Newer as e:
+        print(e)
+        return 1
     known = document.get("repositories", {})
     code = 0
     for name in config.repositories:

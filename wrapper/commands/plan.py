@@ -10,15 +10,15 @@ from wrapper.console import line
 from wrapper.pushes.stager import stage
 
 
-def plan(config: Config, name: str, ref: str | None) -> int:
+def run(config: Config, repository: str, ref: str | None) -> int:
     """Prints version, image tags and labels of a ref, else of the default branch.
 
     Exit code 0; 1 with the reason, where it would get none; 2 for an unknown name.
     """
-    settings = config.repositories.get(name)
+    settings = config.repositories.get(repository)
     if settings is None:
         hint = 'add it under "repositories"'
-        print(f"{name} is not configured ({hint})", file=sys.stderr)
+        print(f"{repository} is not configured ({hint})", file=sys.stderr)
         return 2
     cache = config.builds / ".cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -27,13 +27,13 @@ def plan(config: Config, name: str, ref: str | None) -> int:
         builds = Path(folder)
         (builds / ".cache").symlink_to(cache)
         try:
-            build = stage(name, settings, builds, ref or "").path
+            build = stage(repository, settings, builds, ref or "").path
             for step in "clone.sh", "version.sh":
-                call(step, str(build), limit=settings["timeouts"][step[:-3]])
+                call(step, str(build), limit=settings.timeouts[step[:-3]])
         except Failed as e:
             print(e, file=sys.stderr)
             return 1
-        image = f"{config.registry}/{settings['image']}"
+        image = f"{config.registry}/{settings.image}"
         print(f"version  {(build / 'version').read_text().strip()}")
         for tag in (build / "tags").read_text().splitlines():
             print(f"tag      {image}:{tag}")

@@ -1,41 +1,64 @@
-"""What is in the builds directory, as a table."""
+"""docker-build-server status: what is in the builds directory, as a table."""
 
+import sys
 import time
-from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
-from wrapper.builds.directory import Build, builds_in, folders
+from wrapper.builds import verdict
+from wrapper.builds.directory import Build
+from wrapper.builds.store import Store
 from wrapper.console import line
 
+HEAD = "REPOSITORY", "BUILD", "REF", "VERSION", "STATUS", "SECONDS"
 
-def status(builds: Path) -> int:
-    """Prints all builds, the oldest of each repository first. Returns 0"""
-    rows = [_row(b) for folder in folders(builds) for b in builds_in(folder)]
-    rows.insert(0, ("REPOSITORY", "BUILD", "REF", "VERSION", "STATUS", "SECONDS"))
+
+def run(
+    builds: Path, repository: str | None = None, number: int = 30, all: bool = False
+) -> int:
+    """Prints builds, those that run first, then the newest; 1: there is no such
+    repository. number: rows at most, unless all are wanted.
+    """
+    store = Store(builds)
+    running = store.running(repository)
+    total = store.count(repository)
+    if repository and not total:
+        print(f"{repository} has no builds in {builds}", file=sys.stderr)
+        return 1
+    known = {build.path for build in running}
+    others = (b for b in store.newest(repository) if b.path not in known)
+    most = total if all else number
+    shown = list(islice((*running, *islice(others, most)), most))
+    rows = [HEAD, *map(_row, shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{t:{w}}" for t, w in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+    for folder, reason in store.closed.items():
+        print(line(f"{folder}: {reason}"))
+    if older := total - len(shown):
+        print(f"{older} older build{'s' * (older > 1)} (-n N, or --all)")
     return 0
 
 
 def _row(build: Build) -> tuple[str, ...]:
-    result = build.result() or {}
-    state = build.state()
-    step = f" ({result['failed_step']})" if result.get("failed_step") else ""
     try:
-        version = (build.path / "version").read_text().strip()
-    except OSError:
-        version = "-"
-    seconds = "-"
-    if result.get("started_at"):
-        seconds = f"{_time(result['finished_at']) - _time(result['started_at']):.0f}"
-    elif state == "running":  # it wrote its pid when it began
-        seconds = f"{time.time() - (build.path / 'lock').stat().st_mtime:.0f}"
-    ref = build.ref.removeprefix("refs/heads/").removeprefix("refs/")
-    row = (build.repository, build.id, ref, version, state + step, seconds)
+        row = _cells(build)
+    except OSError as e:  # somebody else's
+        row = (build.repository, build.id, "-", "-", e.strerror or str(e), "-")
     return tuple(line(text) for text in row)
 
 
-def _time(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def _cells(build: Build) -> tuple[str, ...]:
+    result = build.result()
+    state = verdict.brief(result) if result is not None else build.state()
+    try:
+        version = (build.path / "version").read_text(errors="replace").strip()
+    except OSError:
+        version = "-"
+    seconds = verdict.seconds(result or {})
+    if state == "running":  # it signed the lock when it began
+        seconds = time.time() - (build.path / "lock").stat().st_mtime
+    ref = build.ref.removeprefix("refs/heads/").removeprefix("refs/")
+    took = "-" if seconds is None else f"{seconds:.0f}"
+    return build.repository, build.id, ref, version, state, took

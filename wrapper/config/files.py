@@ -40,21 +40,21 @@ def on_the_way(path: str) -> set[str]:
     each symbolic link on the way. Where something is missing the way ends with it.
     """
     found = set()
-    here, ahead = "/", [part for part in os.path.abspath(path).split("/") if part]
+    folder, ahead = "/", [part for part in os.path.abspath(path).split("/") if part]
     while ahead:
-        there = os.path.normpath(os.path.join(here, ahead.pop(0)))
+        there = os.path.normpath(os.path.join(folder, ahead.pop(0)))
         try:
             target = os.readlink(there)
         except OSError:
             target = ""
         if target and there not in found:
             found.add(there)
-            here = "/" if target.startswith("/") else here
+            folder = "/" if target.startswith("/") else folder
             ahead = [part for part in target.split("/") if part] + ahead
         elif ahead and os.path.isdir(there):
-            here = there
+            folder = there
         else:
-            return found | {there, here}
+            return found | {there, folder}
     return found
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,26 @@ _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What a repository is built with: what is read of it here, and all of it."""
+
+    repository: str  # OWNER/NAME on GitHub
+    url: str  # of the git remote
+    branches: list[str]  # globs
+    tags: list[str]  # globs
+    image: str  # name in the registry
+    superseded: str  # "skip" or "build"
+    timeouts: dict[str, float]  # seconds, by step
+    document: dict[str, Any]  # every setting, resolved, as stage.sh has it
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "Settings":
+        """Those of a document that is valid and resolved."""
+        names = {field.name for field in fields(cls)} - {"document"}
+        return cls(**{name: document[name] for name in names}, document=document)
+
+
+@dataclass(frozen=True)
 class Config:
     registry: str
     builds: Path  # absolute
@@ -27,7 +47,7 @@ class Config:
     disk_free_min: int  # bytes
     poll_interval: float  # seconds
     poll_sweep: float  # seconds
-    repositories: dict[str, dict[str, Any]]  # entry's name -> every setting, resolved
+    repositories: dict[str, Settings]  # by the entry's name
 
 
 def _warn(message: object) -> None:
@@ -36,8 +56,8 @@ def _warn(message: object) -> None:
 
 def default_source() -> str:
     """$CONFIG, else config.json in the current directory, else beside the scripts."""
-    here, beside = Path("config.json"), Path(SCRIPTS).with_name("config.json")
-    default = beside if beside.exists() and not here.exists() else here
+    near, beside = Path("config.json"), Path(SCRIPTS).with_name("config.json")
+    default = beside if beside.exists() and not near.exists() else near
     return os.environ.get("CONFIG") or str(default)
 
 
@@ -90,8 +110,8 @@ def resolve(content: bytes, name: str) -> Config:
     shared = merge(schema.defaults(rules["$defs"]["settings"]), top.get("defaults", {}))
     shared |= {"registry": top["registry"], "disk_free_min": disk_free_min}
     repositories = {
-        entry: _fill_in(entry, merge(shared, own), problems)
-        for entry, own in top["repositories"].items()
+        entry: _fill_in(entry, merge(shared, given), problems)
+        for entry, given in top["repositories"].items()
     }
     builds = os.environ.get("BUILDS")
     if not builds and source.is_url(name):
@@ -120,7 +140,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _fill_in(entry: str, settings: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
+def _fill_in(entry: str, settings: dict[str, Any], wrong: list[str]) -> Settings:
     server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
     settings.setdefault("repository", entry)
     settings.setdefault("url", f"{server.rstrip('/')}/{settings['repository']}.git")
@@ -131,24 +151,12 @@ def _fill_in(entry: str, settings: dict[str, Any], wrong: list[str]) -> dict[str
             path = schema.where(["repositories", entry, key])
             reason = rules[key]["patternErrorMessage"]
             wrong.append(f"{path}: {schema.show(settings[key])} {reason}; set it")
-    return settings
+    return Settings.of(settings)
 
 
 def _bytes(size: int | str) -> int:
     number = str(size).rstrip("BKMGTi")
     return int(number) * _UNITS[str(size)[len(number) :] or "B"]
-
-
-def check(name: str) -> int:
-    """Says what is wrong with a configuration, or that nothing is: exit code 1 or 0."""
-    try:
-        config = load(name)
-    except ConfigError as e:
-        _warn(e)
-        return 1
-    what = f"repositories: {len(config.repositories)}, builds in {config.builds}"
-    print(f"{schema.mask(name)}: ok ({what})")
-    return 0
 
 
 def main(argv: list[str]) -> int:
@@ -167,5 +175,5 @@ def main(argv: list[str]) -> int:
         hint = 'add it under "repositories"'
         _warn(f"{schema.mask(name)}: {argv[0]} is not configured{near} ({hint})")
         return 2
-    print(json.dumps({"builds": str(config.builds), "settings": settings}))
+    print(json.dumps({"builds": str(config.builds), "settings": settings.document}))
     return 0

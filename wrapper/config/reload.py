@@ -21,7 +21,8 @@ def changes(old: Config, new: Config) -> str:
         before, now = getattr(old, key), getattr(new, key)
         if before != now:
             parts.append(f"{key}: {before} -> {now}")
-    was, is_ = old.repositories, new.repositories
+    was = {name: s.document for name, s in old.repositories.items()}
+    is_ = {name: s.document for name, s in new.repositories.items()}
     for word, names in ("added", is_.keys() - was), ("removed", was.keys() - is_):
         if names:
             parts.append(f"{word}: {', '.join(sorted(names))}")

@@ -49,7 +49,7 @@ class GitHub:
         for scheme in "https://", "http://":
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
         self._closed_until = 0.0  # monotonic
-        self._said = ""  # what troubles all repositories now
+        self._announced = ""  # what troubles all repositories now
         self._quota = (0, 0, 0.0)  # limit, remaining, when it is full again (monotonic)
 
     def feed(self, repository: str) -> str:
@@ -112,23 +112,23 @@ class GitHub:
             response = self._session.request(method, url, timeout=TIMEOUT, **options)
         except (requests.RequestException, OSError, ValueError) as e:
             words = f"cannot reach {self.url}: {reason(e)}"
-            raise self._told(Trouble(words, everywhere=True)) from None
+            raise self._announce(Trouble(words, everywhere=True)) from None
         self._note_quota(response.headers)
         if trouble := judge(response):
             if trouble.everywhere:  # another thread may know of a longer wait
                 until = time.monotonic() + trouble.wait
                 self._closed_until = max(self._closed_until, until)
-            raise self._told(trouble)
-        if self._said:
-            self._said = ""
+            raise self._announce(trouble)
+        if self._announced:
+            self._announced = ""
             say("poller", "GitHub answers again")
         return response
 
-    def _told(self, trouble: Trouble) -> Trouble:
+    def _announce(self, trouble: Trouble) -> Trouble:
         """What concerns all repositories is said once, not by each of them."""
-        if trouble.everywhere and str(trouble) != self._said:
-            self._said = str(trouble)
-            say("poller", self._said)
+        if trouble.everywhere and str(trouble) != self._announced:
+            self._announced = str(trouble)
+            say("poller", self._announced)
         return trouble
 
     def _note_quota(self, headers: Any) -> None:

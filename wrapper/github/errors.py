@@ -48,10 +48,10 @@ def judge(response: requests.Response) -> Trouble | None:
     code, headers = response.status_code, response.headers
     if code < 400:
         return None
-    said = _message(response)
+    message = _message(response)
     spent = headers.get("X-RateLimit-Remaining") == "0"
     after = headers.get("Retry-After", "")
-    limited = re.search(r"rate limit|secondary|abuse", said, re.IGNORECASE)
+    limited = re.search(r"rate limit|secondary|abuse", message, re.IGNORECASE)
     if code == 429 or (code == 403 and (limited or spent or after)):
         wait = PAUSE
         if after.isdigit():
@@ -62,10 +62,10 @@ def judge(response: requests.Response) -> Trouble | None:
             f"GitHub's rate limit is used up ({code})", wait, everywhere=True, code=code
         )
     if code in _WORDS:
-        words = f"GitHub {_WORDS[code]}: {code}, {shorten(said, 200) or 'no reason'}"
+        words = f"GitHub {_WORDS[code]}: {code}, {shorten(message, 200) or 'no reason'}"
         everywhere = code in (400, 401, 410)
         return Trouble(words, slow=True, everywhere=everywhere, code=code)
-    return Trouble(f"GitHub answers {code} {shorten(said, 200)}".strip(), code=code)
+    return Trouble(f"GitHub answers {code} {shorten(message, 200)}".strip(), code=code)
 
 
 def until_reset(headers: Any) -> float:

@@ -31,14 +31,14 @@ def news(github: GitHub, page: Page, seen: dict[str, int] | None) -> News:
     found = News({}, [], False, {}, page.etag)
     known = seen or {}
     for number in range(PAGES):
-        here = read(page.events or [])
-        fresh = here.ids.keys() - known.keys()
-        found.ids.update(here.ids)
+        shown = read(page.events or [])
+        fresh = shown.ids.keys() - known.keys()
+        found.ids.update(shown.ids)
         if seen is not None:
-            found.events.extend(e for e in here.events if e.id in fresh)
-            bad = {i: why for i, why in here.bad.items() if i not in known}
+            found.events.extend(e for e in shown.events if e.id in fresh)
+            bad = {i: why for i, why in shown.bad.items() if i not in known}
             found.bad.update(bad)
-        if not page.next or (here.ids and not fresh) or number == PAGES - 1:
+        if not page.next or (shown.ids and not fresh) or number == PAGES - 1:
             break
         time.sleep(APART)
         try:

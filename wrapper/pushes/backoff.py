@@ -7,8 +7,8 @@ from collections.abc import Callable
 LONGEST = 15  # times the interval: the wait after troubles
 
 
-class Pace:
-    """Due at once, then as told; after troubles later and later.
+class Backoff:
+    """Due at once, then as one says; after troubles later and later.
 
     Says a trouble once, however often it comes again, and when it is over.
     """
@@ -18,14 +18,14 @@ class Pace:
         self.trouble = ""
         self.answered = 0.0  # epoch seconds of the last success
         self._say = say
-        self._said = ""
+        self._announced = ""  # the trouble that was said last
         self._failures = 0
 
     def succeeded(self, wait: float) -> None:
         """Due again in wait seconds."""
-        if self._said:
+        if self._announced:
             self._say("answers again")
-        self.trouble = self._said = ""
+        self.trouble = self._announced = ""
         self._failures = 0
         self.answered = time.time()
         self.due = time.monotonic() + wait
@@ -46,7 +46,7 @@ class Pace:
         self._failures = min(self._failures + 1, LONGEST)
         later = max(interval * steps * random.uniform(0.8, 1.2), wait)
         self.due = time.monotonic() + later
-        if not quiet and words != self._said:
+        if not quiet and words != self._announced:
             self._say(f"{words}; asked again in {max(later, 1):.0f} s")
-            self._said = words
+            self._announced = words
         self.trouble = words

@@ -10,12 +10,19 @@ from typing import NamedTuple
 from wrapper.github.events import Event
 
 
+class Head(NamedTuple):
+    """A commit that a ref came to."""
+
+    commit: str
+    event: str | None  # the id of the one that tells of it
+
+
 class Move(NamedTuple):
     """A ref that is to be handled, or is gone."""
 
     ref: str
     before: str | None  # commit last handled
-    came: list[tuple[str, str | None]]  # commits since, each with its event; []: gone
+    came: list[Head]  # since then, the present one last; []: gone
 
 
 def compare(
@@ -27,21 +34,21 @@ def compare(
         by_ref.setdefault(event.ref, []).append(event)
     moved, late = [], []
     for ref in sorted({*handled, *heads, *by_ref}):
-        told = by_ref.get(ref, [])
+        hints = by_ref.get(ref, [])
         old, tip = handled.get(ref), heads.get(ref)
-        pushes = chain((e for e in told if e.kind == "push"), old)
+        pushes = chain((e for e in hints if e.kind == "push"), old)
         count = shown(pushes, tip, old)
         if tip is None:
-            gone = max((e.at for e in told if e.kind == "delete"), default=-1)
-            late += [e for e in told if e.kind != "delete" and e.at > gone]
+            gone = max((e.at for e in hints if e.kind == "delete"), default=-1)
+            late += [e for e in hints if e.kind != "delete" and e.at > gone]
             if old is not None:
                 moved.append(Move(ref, old, []))
             continue
         late += pushes[count:]
-        creation = next((e.id for e in told if e.kind == "create"), None)
+        creation = next((e.id for e in hints if e.kind == "create"), None)
         came = path(pushes[:count], tip, old)
-        if old is None and came and came[0][1] is None:
-            came[0] = came[0][0], creation
+        if old is None and came and came[0].event is None:
+            came[0] = Head(came[0].commit, creation)
         if came:
             moved.append(Move(ref, old, came))
     return moved, late
@@ -56,7 +63,7 @@ def passed(
     """Pushes told of only after a newer one was handled; arguments as of compare."""
     known = {
         *handled.items(),
-        *((m.ref, commit) for m in moved for commit, _ in m.came),
+        *((m.ref, head.commit) for m in moved for head in m.came),
     }
     waiting = {e.id for e in late}
     return [
@@ -66,14 +73,15 @@ def passed(
     ]
 
 
-def repeats(
-    commit: str, event: str | None, built: Iterable[tuple[str, str | None]]
-) -> bool:
+def repeats(head: Head, built: Iterable[Head]) -> bool:
     """Was a commit on the way built already, for its event or before that came?
 
-    built: commits and events of the ref's builds. An event can come hours late.
+    built: what the ref's builds are of. An event can come hours late.
     """
-    return any(c == commit and (not event or e in (None, event)) for c, e in built)
+    return any(
+        b.commit == head.commit and (not head.event or b.event in (None, head.event))
+        for b in built
+    )
 
 
 def chain(pushes: Iterable[Event], start: str | None) -> list[Event]:
@@ -104,25 +112,23 @@ def shown(pushes: list[Event], tip: str | None, handled: str | None) -> int:
     return max(places, default=0 if tip in (None, handled) else len(pushes))
 
 
-def path(
-    pushes: list[Event], tip: str, handled: str | None
-) -> list[tuple[str, str | None]]:
-    """Commits the ref came by since handled, tip last, each with its event's id.
+def path(pushes: list[Event], tip: str, handled: str | None) -> list[Head]:
+    """What the ref came by since handled, tip last.
 
-    pushes: those that tip includes, in order. A commit without an event has None.
+    pushes: those that tip includes, in order.
     """
     begins = [i for i, e in enumerate(pushes) if e.before == handled]
     ends = [i + 1 for i, e in enumerate(pushes) if e.head == handled]
     new = pushes[min(begins + ends, default=0) :]
-    came: list[tuple[str, str | None]] = []
+    came: list[Head] = []
     at = handled
     for i, event in enumerate(new):
         # Where all pushes from here lead to the tip, the head before them is new too.
         leads = [e.before for e in new[i + 1 :]] + [tip] == [e.head for e in new[i:]]
         if leads and event.before not in ("", at):
-            came.append((event.before, None))
-        came.append((event.head, event.id))
+            came.append(Head(event.before, None))
+        came.append(Head(event.head, event.id))
         at = event.head
     if at != tip:
-        came.append((tip, None))
+        came.append(Head(tip, None))
     return came

@@ -2,19 +2,18 @@
 
 import json
 import re
-import sys
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from wrapper.builds import journal
-from wrapper.builds.directory import Build, builds_in, held
+from wrapper.builds.directory import Build, builds_in
 from wrapper.builds.process import Failed, call
-from wrapper.config.load import Config
+from wrapper.config.load import Settings
 from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
-from wrapper.pushes.moves import Move, repeats
+from wrapper.pushes.moves import Head, Move, repeats
 from wrapper.pushes.state import State
 from wrapper.version import rules as release
 
@@ -22,24 +21,25 @@ from wrapper.version import rules as release
 def heads(url: str) -> dict[str, str]:
     """Branches and tags of a remote, in full, with their commits. Raises Trouble."""
     try:
-        told = call("lib/remote-git.sh", "ls-remote", "--heads", "--tags", "--", url)
+        printed = call("lib/remote-git.sh", "ls-remote", "--heads", "--tags", "--", url)
     except Failed as e:
         closed = re.search("could not read Username|not found|denied|failed", str(e))
         hint = " (does it exist, and may the token read it?)" if closed else ""
         raise Trouble(f"git cannot read it{hint}: {e}") from None
     found = {}
-    for line in told.split("\n"):
+    for line in printed.split("\n"):
         commit, _, ref = line.partition("\t")
         if ref:  # an annotated tag comes twice; what it peels to is the second
             found[ref.removesuffix("^{}")] = commit
     return found
 
 
-def excluded(settings: dict[str, Any], ref: str) -> str | None:
+def excluded(settings: Settings, ref: str) -> str | None:
     """The rule by which a ref is not built; None where it is."""
     _, kind, name = ref.split("/", 2)
     kind, key = ("branch", "branches") if kind == "heads" else ("tag", "tags")
-    if not any(fnmatchcase(name, glob) for glob in settings[key]):
+    globs = settings.branches if key == "branches" else settings.tags
+    if not any(fnmatchcase(name, glob) for glob in globs):
         return f'{kind} {name} is none of "{key}"'
     if key == "tags" and not release.parse(name):
         return f"tag {name} is no SemVer (like v1.2.3)"
@@ -50,7 +50,7 @@ def excluded(settings: dict[str, Any], ref: str) -> str | None:
 
 def stage(
     name: str,
-    settings: dict[str, Any],
+    settings: Settings,
     builds: Path,
     ref: str,
     commit: str | None = None,
@@ -60,42 +60,36 @@ def stage(
 
     Without a commit the remote is asked. Raises Failed: 75 temporary, else refused.
     """
-    resolved = json.dumps({"builds": str(builds), "settings": settings})
+    resolved = json.dumps({"builds": str(builds), "settings": settings.document})
     words = [w for w in (ref, commit) if w]
     printed = call("stage.sh", name, *words, env={"SETTINGS": resolved, **why})
     return Build(Path(printed.strip()))
 
 
-def trigger(config: Config, name: str, ref: str | None) -> int:
-    """Puts a ref (else the default branch) into the queue of the poller. 0, 1 or 2"""
-    settings = config.repositories.get(name)
-    if settings is None:
-        print(
-            f'{name} is not configured (add it under "repositories")', file=sys.stderr
-        )
-        return 2
-    try:
-        build = stage(name, settings, config.builds, ref or "", SOURCE="trigger")
-    except Failed as e:
-        print(e, file=sys.stderr)
-        return 1
-    journal.tell(config.builds, name, "staged", "asked for by trigger", build=build)
-    print(build.path)
-    if not held(config.builds / ".lock"):
-        print("no poller runs: it waits for one (make poll)", file=sys.stderr)
-    return 0
+class Line(NamedTuple):
+    """A line of the journal, that it be written once."""
+
+    what: str
+    ref: str | None
+    commit: str | None
 
 
 class Stager:
     """Handles the moves of one repository's refs, and notes each in its state."""
 
     def __init__(
-        self, name: str, settings: dict[str, Any], builds: Path, state: State
+        self,
+        name: str,
+        settings: Settings,
+        builds: Path,
+        state: State,
+        written: set[Line],
     ) -> None:
+        """written: what rounds that failed have left in the journal."""
         self.staged: list[Build] = []
         self.lag: float | None = None  # seconds from the newest push to its staging
         self._name, self._settings = name, settings
-        self._builds, self._state = builds, state
+        self._builds, self._state, self._written = builds, state, written
 
     def note(self, found: dict[str, str]) -> None:
         """The first look: what is there already is not built."""
@@ -122,27 +116,28 @@ class Stager:
         if not move.came:
             self._tell("forgot", "the ref is gone", move.ref, refs.pop(move.ref))
             return
-        tip = move.came[-1][0]
+        *passed, last = move.came
+        tip = last.commit
         rule = excluded(self._settings, move.ref)
         if rule:
-            for commit, _ in move.came:
-                self._tell("skipped", rule, move.ref, commit)
-        elif self._settings["superseded"] == "build":
+            for head in move.came:
+                self._tell("skipped", rule, move.ref, head.commit)
+        elif self._settings.superseded == "build":
             built = [
-                (b.commit, b.info.get("event"))
+                Head(b.commit, b.info.get("event"))
                 for b in builds_in(self._state.folder)
                 if b.ref == move.ref
             ]
-            for commit, event in move.came[:-1]:
-                if not repeats(commit, event, built):
-                    self._stage(move.ref, commit, event, times)
-            self._stage(move.ref, *move.came[-1], times)
+            for head in passed:
+                if not repeats(head, built):
+                    self._stage(move.ref, head, times)
+            self._stage(move.ref, last, times)
         else:
-            for commit, _ in move.came[:-1]:
+            for head in passed:
                 why = f"a newer push was there already: {tip[:7]}"
-                self._tell("superseded", why, move.ref, commit)
+                self._tell("superseded", why, move.ref, head.commit)
             if tip != move.before:
-                self._stage(move.ref, *move.came[-1], times)
+                self._stage(move.ref, last, times)
         refs[move.ref] = tip
 
     def miss(self, event: Event) -> None:
@@ -156,11 +151,10 @@ class Stager:
             what = "skipped" if rule else "superseded"
             self._tell(what, rule or why, event.ref, event.head)
 
-    def _stage(
-        self, ref: str, commit: str, event: str | None, times: dict[str, int]
-    ) -> None:
+    def _stage(self, ref: str, head: Head, times: dict[str, int]) -> None:
         refs = self._state.refs
         assert refs is not None
+        commit, event = head
         source = "event" if event else "sweep"
         try:
             build = stage(
@@ -190,4 +184,6 @@ class Stager:
     def _tell(
         self, what: str, why: str, ref: str | None = None, commit: str | None = None
     ) -> None:
-        journal.tell(self._builds, self._name, what, why, ref, commit)
+        if (line := Line(what, ref, commit)) not in self._written:
+            self._written.add(line)
+            journal.tell(self._builds, self._name, what, why, ref, commit)

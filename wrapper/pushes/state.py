@@ -1,14 +1,39 @@
 """What the poller remembers of a repository: builds/OWNER/NAME/state.json."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from wrapper.builds.directory import builds_in, read_json, write_json
+from wrapper.builds.directory import Build, builds_in, read_json, write_json
 from wrapper.github.events import Event
 
 WINDOW = 31 * 86400  # seconds; GitHub shows events for 30 days
 MOST = 5000  # ids kept, the newest; GitHub shows 300
+LAST = 5  # successes of a ref whose seconds are kept
+
+
+class ETag(NamedTuple):
+    """What the feed bore when it was read last."""
+
+    url: str = ""  # that it was read from
+    value: str = ""
+    read_at: float = 0  # epoch seconds, when it was read in full
+
+
+class Waiting(NamedTuple):
+    """An event that git does not show yet."""
+
+    since: float  # epoch seconds
+    event: Event
+
+
+class Latest(NamedTuple):
+    """What is known of a ref's builds without looking at them."""
+
+    build: str  # id of the newest
+    seconds: list[float]  # that its last successes took, the newest last
 
 
 @dataclass
@@ -17,9 +42,10 @@ class State:
     url: str = ""  # of the git remote the refs were read from
     refs: dict[str, str] | None = None  # commit last handled; None: never looked
     seen: dict[str, int] | None = None  # event id -> its time; None: feed never read
-    waiting: list[tuple[float, Event]] = field(default_factory=list)
-    etag: tuple[str, str, float] = ("", "", 0)  # of this URL, value, when read in full
+    waiting: list[Waiting] = field(default_factory=list)
+    etag: ETag = field(default_factory=ETag)
     newest: str = ""  # id of the last build that the refs know of
+    latest: Mapping[str, Latest] = field(default_factory=dict)  # by ref
 
     def save(self) -> None:
         """Replaces the file, whole and synced."""
@@ -38,6 +64,7 @@ class State:
                 "waiting": self.waiting,
                 "etag": self.etag,
                 "newest": self.newest,
+                "latest": _as_document(self.latest),
             },
         )
 
@@ -45,7 +72,7 @@ class State:
 def load(folder: Path) -> State:
     """The state as saved, and what was staged since: a crash may lie between the two.
 
-    Raises ValueError where the file is not ours.
+    Raises ValueError where the file is not ours, or a newer version's (Newer).
     """
     state = State(folder)
     document = read_json(folder / "state.json")
@@ -54,12 +81,17 @@ def load(folder: Path) -> State:
             state.url = document["url"]
             state.refs = document["refs"]
             state.seen = document["seen"]
-            state.waiting = [(since, Event(*e)) for since, e in document["waiting"]]
-            state.etag = tuple(document["etag"])
+            waiting = document["waiting"]
+            state.waiting = [Waiting(since, Event(*e)) for since, e in waiting]
+            state.etag = ETag(*document["etag"])
             state.newest = document["newest"]
-        except (KeyError, TypeError, ValueError):
+            latest = document.get("latest", {}).items()
+            state.latest = {r: Latest(e["build"], e["seconds"]) for r, e in latest}
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ValueError(f"{folder}/state.json cannot be read") from None
     for build in builds_in(folder, after=state.newest):
+        if build.ours:
+            state.latest = noted(state.latest, build)
         if build.info.get("source") in ("event", "sweep"):
             state.newest = build.id
             if state.refs is not None:
@@ -67,3 +99,26 @@ def load(folder: Path) -> State:
             if state.seen is not None and build.info.get("event"):
                 state.seen[build.info["event"]] = int(time.time())
     return state
+
+
+def noted(
+    latest: Mapping[str, Latest], build: Build, seconds: float | None = None
+) -> Mapping[str, Latest]:
+    """With a build in it; seconds: that it took, where it is a success."""
+    if not build.ref.startswith("refs/"):  # a commit that is on no ref, say
+        return latest
+    known = latest.get(build.ref, Latest("", []))
+    times = known.seconds if seconds is None else [*known.seconds, seconds][-LAST:]
+    return {**latest, build.ref: Latest(max(known.build, build.id), times)}
+
+
+def save_latest(folder: Path, latest: Mapping[str, Latest]) -> None:
+    """Puts it into the file there is; the rest stays as it was saved."""
+    document = read_json(folder / "state.json")
+    if document:
+        document["latest"] = _as_document(latest)
+        write_json(folder / "state.json", document)
+
+
+def _as_document(latest: Mapping[str, Latest]) -> dict[str, Any]:
+    return {ref: entry._asdict() for ref, entry in latest.items()}

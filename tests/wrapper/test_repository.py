@@ -1,0 +1,160 @@
+"""One repository's visits: a round that fails, a state that is not to be read."""
+
+import json
+
+import pytest
+
+from tests.wrapper.test_directory import make  # noqa: F401
+from wrapper.builds.process import Failed
+from wrapper.config.load import Settings
+from wrapper.github.client import Page
+from wrapper.pushes import repository, stager
+from wrapper.pushes.repository import Repository
+
+MAIN, OTHER = "refs/heads/main", "refs/heads/other"
+TIMES = {"started_at": "2026-11-26T05:10:00Z", "finished_at": "2026-11-26T05:10:07Z"}
+
+
+class Hub:
+    """In GitHub's place: its feed, and git's refs."""
+
+    def __init__(self):
+        self.events = []
+        self.heads = {MAIN: "a" * 40, OTHER: "a" * 40}
+        self.polls = 0
+
+    def feed(self, name):
+        return f"http://hub/{name}"
+
+    def page(self, url, etag=""):
+        self.polls += 1
+        return Page(list(self.events), "", None, 60, None)
+
+    def push(self, number, ref, before, head):
+        payload = {"ref": ref, "before": before * 40, "head": head * 40}
+        about = {"id": str(number), "type": "PushEvent", "payload": payload}
+        self.events.insert(0, about)
+        self.heads[ref] = head * 40
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    hub = Hub()
+    monkeypatch.setattr(repository, "heads", lambda url: dict(hub.heads))
+    return hub
+
+
+@pytest.fixture
+def visits(hub, tmp_path, monkeypatch, make):  # noqa: F811
+    """visits.visit(): a round; a ref in visits.refused cannot be staged."""
+    document: dict[str, object] = {"repository": "o/n", "url": "u", "tags": []}
+    document |= {"branches": ["*"]}
+    document |= {"image": "o/n", "superseded": "skip", "timeouts": {}}
+
+    class Visits:
+        refused: set[str] = set()  # noqa: RUF012
+        count = 0
+
+        def __init__(self):
+            self.folder = tmp_path / "builds/o/n"
+            self.restart()
+
+        def restart(self):
+            settings = Settings.of(document)
+            self.repository = Repository("o/n", settings, tmp_path / "builds", hub)
+
+        def visit(self):
+            self.repository.feed.due = self.repository.git.due = 0
+            return self.repository.visit(60, 600)
+
+        def stage(self, name, settings, builds, ref, commit, **why):
+            if ref in self.refused:
+                raise Failed(75, "the disk is full")
+            self.count += 1
+            return make(self.count, ref=ref, commit=commit, source=why["SOURCE"])
+
+        def journal(self, what):
+            text = (tmp_path / "builds/journal.jsonl").read_text().splitlines()
+            return [x["commit"][0] for x in map(json.loads, text) if x["what"] == what]
+
+        @property
+        def state(self):
+            return json.loads((self.folder / "state.json").read_text())
+
+    (tmp_path / "builds").mkdir()
+    visits = Visits()
+    monkeypatch.setattr(stager, "stage", visits.stage)
+    visits.visit()
+    return visits
+
+
+def test_a_round_that_fails_half_way_repeats_no_line(visits, hub):
+    hub.push(1, MAIN, "a", "b")
+    hub.push(2, MAIN, "b", "c")
+    hub.push(3, OTHER, "a", "d")
+    hub.push(4, OTHER, "d", "e")
+    visits.refused = {OTHER}
+    for _ in range(3):
+        visits.visit()
+    assert visits.journal("superseded") == ["b", "d"]
+    assert visits.journal("staged") == ["c"]
+    visits.refused = set()
+    assert visits.visit()
+    assert visits.journal("superseded") == ["b", "d"]
+    assert visits.journal("staged") == ["c", "e"]
+    visits.visit()
+    assert visits.journal("superseded") == ["b", "d"]
+
+
+def test_the_same_again_is_written_again(visits, hub):
+    """main goes back and forth: its line is one of another round."""
+    steps = [("a", "b"), ("b", "c"), ("c", "a"), ("a", "b"), ("b", "c")]
+    for number, (before, head) in enumerate(steps, 1):
+        hub.push(number, MAIN, before, head)
+        if head == "c":
+            visits.visit()
+    assert visits.journal("superseded") == ["b", "a", "b"]
+
+
+def test_a_state_of_a_newer_version_stops_the_repository(visits, hub, capfd):
+    path = visits.folder / "state.json"
+    newer = json.dumps(visits.state | {"format": 2, "more": 7})
+    path.write_text(newer)
+    hub.push(1, MAIN, "a", "b")
+    visits.restart()
+    for _ in range(2):
+        assert not visits.visit()
+    words = f"{path} was written by a newer version, as format 2: nothing is done"
+    assert capfd.readouterr().out.count(words) == 1
+    assert words in visits.repository.trouble()
+    visits.repository.note(make_build(visits), None)
+    assert path.read_text() == newer
+    path.write_text(newer.replace('"format": 2', '"format": 1'))
+    assert visits.visit()
+    assert not visits.repository.trouble()
+
+
+def make_build(visits):
+    return visits.stage("o/n", None, None, MAIN, "f" * 40, SOURCE="event")
+
+
+def test_the_newest_build_of_each_ref_is_in_the_state(visits, hub):
+    assert visits.state["latest"] == {}
+    hub.push(1, MAIN, "a", "b")
+    hub.push(2, OTHER, "a", "b")
+    visits.visit()
+    latest = visits.state["latest"]
+    assert latest.keys() == {MAIN, OTHER}
+    assert latest[MAIN]["build"] < latest[OTHER]["build"]
+    build = make_build(visits)  # as trigger does
+    visits.repository.note(build, None)
+    assert visits.state["latest"][MAIN] == {"build": build.id, "seconds": []}
+    for status in "success", "failure", "success":
+        visits.repository.note(build, TIMES | {"status": status})
+    assert visits.state["latest"][MAIN] == {"build": build.id, "seconds": [7.0, 7.0]}
+    del hub.heads[OTHER]
+    visits.visit()
+    assert visits.state["latest"].keys() == {MAIN}
+    visits.restart()
+    visits.visit()
+    assert visits.state["latest"][MAIN]["seconds"] == [7.0, 7.0]
