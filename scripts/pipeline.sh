@@ -169,8 +169,8 @@ finish() {
     failed=$step
   fi
   if [[ $1 == failure || $1 == error ]]; then
-    failing=$(wrapper builds.failing "$build/console.log" "$step" "$begin_offset" "$end_offset") \
-      || failing='[]'
+    failing=$(LIMIT=5 wrapper builds.failing \
+      "$build/console.log" "$step" "$begin_offset" "$end_offset") || failing='[]'
   fi
 
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
@@ -200,9 +200,9 @@ result_json='
   {format: 1, $status, failed_step: ($failed | given), exit_code: $code,
     message: (if $failed == "" then null else $message | given end), $failing,
     $started_at, finished_at: (now | todate),
-    steps: [range($noted | length) | $noted[.] as $end | select($end[0] == "end")
-      | {name: $end[1], status: $end[3], seconds: ($end[4] | tonumber),
-        attempts: ($end[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
+    steps: [range($noted | length) | $noted[.] as $ended | select($ended[0] == "end")
+      | {name: $ended[1], status: $ended[3], seconds: ($ended[4] | tonumber),
+        attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
     version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
 
 # has_dockerfile: is one where build.sh looks for it?

@@ -32,7 +32,9 @@ complain() {
   printf '%s\n' "$message" >&2
   if [[ $build && ! ${AHEAD-} ]]; then
     rm -f -- "$build/.reserve" # on a full disk the message needs that room
-    printf '%s\n' "$message" >"$build/.message" || true
+    # Renamed, as two tags may be refused at once.
+    printf '%s\n' "$message" >"$build/.message.$BASHPID" || true
+    mv -f -- "$build/.message.$BASHPID" "$build/.message" || true
   fi
 }
 
@@ -280,6 +282,7 @@ inside() {
 
 # wrapper MODULE ARGS...: runs a module of the Python side, by $PYTHON, else the checkout's virtual
 # environment, else python3. With -P modules are not looked for in whatever folder this runs in.
+# LIMIT=SECONDS ends it by then.
 wrapper() {
   local checkout=${scripts%/*} python=${PYTHON-}
   if [[ ! $python && -x $checkout/.venv/bin/python ]]; then
@@ -288,7 +291,7 @@ wrapper() {
   if [[ -d $checkout/wrapper ]]; then
     local -x PYTHONPATH=$checkout # an installed wheel finds itself
   fi
-  "${python:-python3}" -P -m "wrapper.$1" "${@:2}"
+  timeout --foreground -k 1 "${LIMIT-0}" "${python:-python3}" -P -m "wrapper.$1" "${@:2}"
 }
 
 # ci_variables: sets $ci, what install and test commands are told of their build.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import STEPS, Gate, gated, nothing_left, service
-from tests.support.parts import ROOT, Poller, Tree, results, wait_for
+from tests.support.faults import Gate, gated, nothing_left, service
+from tests.support.parts import ROOT, STEPS, Poller, Tree, results, wait_for
 from wrapper.builds.directory import Build, builds_in
 
 

@@ -11,7 +11,6 @@ import subprocess
 import pytest
 
 from tests.support.faults import (
-    STEPS,
     Gate,
     Reader,
     gated,
@@ -19,7 +18,7 @@ from tests.support.faults import (
     processes,
     service,
 )
-from tests.support.parts import results
+from tests.support.parts import STEPS, results
 from wrapper.builds.directory import builds_in
 
 NO_RETRIES = dict.fromkeys(STEPS, 0)

@@ -78,7 +78,7 @@ nothing_left() {
 hang() {
   local script="${2-:}; touch $build/hangs; exec sleep $number"
   case $1 in
-    clone) change '.url = $url' --arg url "http://$stub/$number.git" ;;
+    clone) change '.settings.url = $url' --arg url "http://$stub/$number.git" ;;
     npm-install) jq --arg script "$script" '.scripts.preinstall = $script' "$prepared/src/package.json" >"$build/src/package.json" ;;
     version) printf '#!/bin/sh\n%s\n' "$script" >"$build/python" && chmod +x "$build/python" ;;
     build) printf 'RUN %s; sleep %s\n' "${2-:}" "$number" >>"$build/src/Dockerfile" ;;
@@ -114,7 +114,7 @@ all_hang() {
   for step in "${all_steps[@]}"; do
     on "$step"
     until_true hangs "$step" || { cat "$build/console.log" && return 1; }
-    [[ $(<"$build/lock") == "$pid" ]]
+    [[ $(<"$build/lock") == "$HOSTNAME $pid "* ]]
   done
 }
 
@@ -139,25 +139,25 @@ all_succeed() {
 
 @test "the log holds what every tool printed, in order and to the last line, as the terminal does" {
   cmp "$BATS_FILE_TMPDIR/stdout" "$prepared/console.log"
-  run awk -v words='== clone|new branch|== npm-install|up to date|== version|version.sh: 0.3.0|== build|COPY . .|== unit-test|> node test.js|the test ran|== tag-push|0.3.0: digest: sha256:|latest: digest: sha256:|pipeline.sh: success' \
+  run awk -v words='== clone|new branch|== npm-install|up to date|== version|version.sh: 0.3.0|== build|COPY . .|== unit-test|> node test.js|the test ran|== tag-push|0.3.0: digest: sha256:|latest is sha256:|pipeline.sh: success' \
     'BEGIN {n = split(words, word, "|"); i = 1} index($0, word[i]) {i++; last = NR} END {print i - 1 == n && last == NR ? "in order" : "no " word[i]}' "$prepared/console.log"
   [[ $output == "in order" ]]
 }
 
 @test "result.json says what happened, step by step" {
   build=$prepared
-  [[ $(result 'keys_unsorted | join(" ")') == "format status failed_step exit_code message started_at finished_at steps version image pushed" ]]
+  [[ $(result 'keys_unsorted | join(" ")') == "format status failed_step exit_code message failing started_at finished_at steps version image pushed" ]]
   [[ $(result '[.format, .status, .failed_step, .exit_code, .message] | tostring') == '[1,"success",null,0,null]' ]]
   [[ $(result '.started_at <= .finished_at and (.finished_at | fromdate) <= now') == true ]]
   [[ $(result '[.steps[].name] | join(" ")') == "${all_steps[*]}" ]]
-  [[ $(result '.steps | map(keys_unsorted == ["name", "status", "seconds", "attempts"] and .status == "success" and .seconds > 0 and .attempts == 1) | all') == true ]]
+  [[ $(result '.steps | map(keys_unsorted == ["name", "status", "seconds", "attempts", "offset"] and .status == "success" and .seconds > 0 and .attempts == 1) | all') == true ]]
   [[ $(result .version) == "$(<"$build/version")" && $(result .image) == "$(<"$build/image")" && $(result '.pushed[]') == "$(<"$build/pushed")" ]]
   [[ ! -e $build/.reserve && ! -e $build/.src.tmp && $(in_registry "$(jq -r .settings.image "$build/build.json")") == "0.3 0.3.0 latest main sha-"* ]]
 }
 
 @test "a step that fails ends it: named, with its reason and exit code, and nothing in the registry" {
   on clone
-  change '.url = "http://127.0.0.1:1/x.git"'
+  change '.settings.url = "http://127.0.0.1:1/x.git"'
   ends 75 error clone 'clone.sh: cannot fetch http://127.0.0.1:1/x.git (is it there'
   on npm-install
   echo '{"name": "app", "version": "0.3.0", "dependencies": {"left-pad": "1.3.0"}}' >"$build/src/package.json"
@@ -259,7 +259,7 @@ all_succeed() {
 @test "FROM something that is no step is a wrong call, and leaves all as it was" {
   copy "$prepared"
   FROM=deploy fails 2 'FROM=deploy is no step (one of clone, npm-install, ' "$scripts/pipeline.sh" "$build"
-  diff -r --no-dereference -x lock -x .message -x build.json -x .build.kept "$prepared" "$build"
+  diff -r --no-dereference -x lock -x .message -x build.json -x settings "$prepared" "$build"
 }
 
 @test "what fails for want of something of ours is tried again, ever later" {
@@ -276,7 +276,7 @@ all_succeed() {
   ended 1 failure build 'no Dockerfile'
   [[ $(result '.steps[0] | "\(.name) \(.status) \(.attempts) \(.seconds >= 6)"') == "clone success 3 true" ]]
 
-  change '.url = "/nowhere"'
+  change '.settings.url = "/nowhere"'
   launch
   until_true grep -q 'fetch /nowhere' "$build/console.log"
   until_true grep -q 'clone again' "$build/console.log"

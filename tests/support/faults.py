@@ -16,7 +16,6 @@ from tests.support.github import GitHub
 from tests.support.parts import ROOT, Tree, send, wait_for
 from wrapper.builds.lock import held
 
-STEPS = ["clone", "npm-install", "version", "build", "unit-test", "tag-push"]
 SERVICES = ROOT / "tests" / "support" / "services.bash"
 TEST = "/gate/unit-test"
 

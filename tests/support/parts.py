@@ -17,6 +17,13 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "tests" / "support" / "sample"
+LIST = '. "$0" && echo "${steps[@]}"'  # what scripts/lib/steps.sh lists
+STEPS = subprocess.run(
+    ["bash", "-c", LIST, ROOT / "scripts" / "lib" / "steps.sh"],
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.split()
 T = TypeVar("T")
 # So that what the user has set up for git does not matter.
 GIT = {

@@ -89,9 +89,9 @@ class Build:
             return NEWER
         if held(self.path / "lock"):
             return "running"
-        if (self.path / "console.log").exists():
-            return "interrupted"
-        return "queued" if self.ours else "staged"
+        if not self.ours:
+            return "staged"  # whatever steps it has had
+        return "interrupted" if (self.path / "console.log").exists() else "queued"
 
     def close(self, status: str, message: str) -> bool:
         """Ends a build that is not running, without running it.
