@@ -74,8 +74,17 @@ is_told() {
   [[ $told == "$wanted" && $told != pending ]]
 }
 
+# is_newer BUILD: has a later version staged it? Then it is not ours to judge.
+is_newer() {
+  [[ $(head -c 99 -- "$1/build.json" 2>/dev/null) =~ \"format\":[[:space:]]*([0-9]+) ]] || return 1
+  [[ ${BASH_REMATCH[1]} -gt 1 ]]
+}
+
 # has_ended BUILD: one by hand may never get a result: it counts by its age alone.
 has_ended() {
+  if is_newer "$1"; then
+    return 1
+  fi
   if [[ -f $1/result.json ]]; then
     return 0
   fi
@@ -165,17 +174,16 @@ erase_images() {
 # somebody else's too, whose tag docker would remove with it, were that its last.
 erase_image() {
   local reference shared=''
-  local each='{{range .%s}}{{println .}}{{end}}'
+  local references='{{range .RepoTags}}{{println .}}{{end}}'
+  references+='{{range .RepoDigests}}{{println .}}{{end}}'
   local -a tags=()
   while read -r reference; do
-    if [[ $reference == "$2:"* ]] && grep -qxF -- "${reference#"$2:"}" "$1/tags"; then
+    if [[ $reference == "$2:"* ]] && grep -sqxF -- "${reference#"$2:"}" "$1/tags"; then
       tags+=("$reference")
     elif [[ $reference && $reference != "$2@"* ]]; then
       shared=shared
     fi
-  done < <(
-    docker image inspect --format "${each/%s/RepoTags}${each/%s/RepoDigests}" -- "$3" 2>/dev/null
-  )
+  done < <(docker image inspect --format "$references" -- "$3" 2>/dev/null)
 
   if [[ ${#tags[@]} -gt 0 ]]; then
     docker rmi -- "${tags[@]}" >/dev/null 2>&1 || true

@@ -144,8 +144,7 @@ rm -rf -- "$half"
 mkdir -- "$half"
 printf '{"format":1,"id":"%s",%s\n' "$id" "${made[1]#\{}" >"$half/build.json"
 write_settings "$half" "$(cksum <"$schema")" "${made[@]:2}"
-mapfile -d '' -t files < <(find "$half" -print0)
-sync -- "${files[@]}"
+find "$half" -print0 | xargs -0 sync --
 mv -T -- "$half" "$folder/$id"
 ln -sfn -- "$id" "$folder/.latest"
 mv -T -- "$folder/.latest" "$folder/latest"

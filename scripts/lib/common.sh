@@ -104,6 +104,7 @@ take_build() {
 
   folder=$(cd -P -- "$1" && pwd)
   builds=${folder%/*/*/*}
+  # shellcheck disable=SC2034 # for who sources this
   cache=$builds/.cache
   entry=${folder#"$builds/"}
   container=docker-build-server.${entry//\//.}

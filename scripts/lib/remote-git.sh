@@ -56,9 +56,6 @@ mask() {
 }
 
 code=0
-exec {masked}> >(mask)
-masker=$!
-git "$@" 2>&"$masked" || code=$?
-exec {masked}>&-
-wait "$masker" # the last line of git before the next one of ours
+{ git "$@"; } 2> >(mask) || code=$?
+wait "$!" # the last line of git before the next one of ours
 exit "$code"

@@ -25,7 +25,7 @@ from tests.bench.builds import (
     spread,
 )
 
-TOOLS = ("git", "npm", "node", "docker")
+TOOLS = ("git", "npm", "node", "docker", "skopeo")
 SHIM = """#!/bin/bash
 if [[ ${{IN_SHIM-}} ]]; then exec {tool} "$@"; fi
 export IN_SHIM=1

@@ -132,7 +132,7 @@ again_with() {
   before=$image
   TARGET=missing fails 1 'Dockerfile does not build' "$scripts/build.sh" "$build"
   [[ $(<"$build/image") == "$before" && ! -e $build/.test-image ]]
-  [[ $(ls "$build/images" | wc -l) -eq 2 ]]
+  [[ $(find "$build/images" -type f | wc -l) -eq 2 ]]
 }
 
 @test "the context is the folder, with a Dockerfile of its own, or one elsewhere in the checkout" {

@@ -339,7 +339,7 @@ all_succeed() {
     await 130
     ended 130 cancelled "$step"
     until_true nothing_left
-    [[ ! -e $build/pushed && $(tail -n 2 "$build/console.log") == *"ended by a signal at $step"* ]]
+    [[ ! -e $build/pushed && $(tail -n 3 "$build/console.log") == *"ended by a signal at $step"* ]]
   done
   all_succeed
 }

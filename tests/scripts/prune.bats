@@ -128,6 +128,14 @@ kept() {
   kept 3 4 5 6
 }
 
+@test "a build of a newer format stays, and does not count" {
+  made 1 success
+  jq '.format = 2' "$build/build.json" >"$work/newer" && cp "$work/newer" "$build/build.json"
+  for number in 2 3; do made "$number" success; done
+  prune
+  kept 1 3
+}
+
 @test "builds by hand count by their age" {
   made 1 - 2 manual
   made 2 - 2 manual

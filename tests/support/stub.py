@@ -68,7 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
         new = str(next(numbers)) if self.command == "POST" else ""
         self.send_header("Location", path + new)
-        self.send_header("Range", "0-0")
+        self.send_header("Range", f"0-{max(len(uploads.get(path, b'')) - 1, 0)}")
         self.send_header("Docker-Content-Digest", digest)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

@@ -22,6 +22,7 @@ _TOOLS = {  # the least version, and where it comes from
     "git": ("2.31", "install git 2.31 or later"),
     "npm": ("", "install Node.js, or set install.image for each repository"),
     "jq": ("1.6", "install jq 1.6 or later"),
+    "skopeo": ("1.9", "install skopeo 1.9 or later"),
     "flock": ("", "install util-linux"),
     "setpriv": ("2.33", "install util-linux 2.33 or later"),
     "timeout": ("", "install coreutils"),
