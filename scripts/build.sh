@@ -20,7 +20,9 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 # BuildKit by itself, later ones need buildx: without it not even the help is there.
 choose_builder() {
   local help
+
   export DOCKER_BUILDKIT=${DOCKER_BUILDKIT-1}
+
   # buildx: one plain image, by the engine itself; an attestation would be a second, untested
   # manifest.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
@@ -29,9 +31,11 @@ choose_builder() {
     options+=(--force-rm) # else a failed build leaves its container behind
     return
   fi
+
   if [[ $help == *--progress* ]]; then # podman's has none
     options+=(--progress=plain)
   fi
+
   if [[ $help == *--metadata-file* ]]; then
     options+=(--metadata-file "$build/.metadata")
   fi
@@ -47,9 +51,11 @@ explain() {
   if full_disk; then
     fail 75 "the disk is full (docker system df shows by what)"
   fi
+
   if said "$unfetched"; then
     fail 75 "a base image could not be fetched (docker's reason is above)"
   fi
+
   fail 1 "$dockerfile does not build (docker's reason is above)"
 }
 
@@ -61,6 +67,7 @@ result=image
 if [[ ${TARGET-} ]]; then
   result=.test-image
 fi
+
 rm -f -- "$build/$result" "$build/.iid" "$build/.metadata" # of an earlier run: this one may fail
 
 need src
@@ -68,15 +75,18 @@ inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
 if [[ ! -f $build/src/$dockerfile ]]; then
   dockerfile=$context/$dockerfile
 fi
+
 if [[ ! -f $build/src/$dockerfile ]]; then
   fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
 fi
+
 if [[ ! -d $build/src/$context ]]; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 fi
 
 need labels # not before: the pipeline asks early whether there is a Dockerfile
 mapfile -t labels <"$build/labels"
+
 # BuildKit looks for other files in the Dockerfile's folder alone, where a symbolic link may not
 # lead.
 options=(--iidfile "$build/.iid" --file "$(realpath -- "$build/src/$dockerfile")")
@@ -86,9 +96,11 @@ for file in "$build"/settings/build_args/*; do
     options+=("--build-arg=${file##*/}=$(<"$file")")
   fi
 done
+
 if [[ $target ]]; then
   options+=(--target "$target")
 fi
+
 choose_builder
 SOURCE_DATE_EPOCH=$(git -C "$build/src" show -s --format=%ct)
 export SOURCE_DATE_EPOCH
@@ -112,6 +124,7 @@ if [[ -f $build/.metadata ]] && ! docker image inspect -- "$id" >/dev/null 2>&1;
     || fail 75 "the engine does not know the image it has just built" \
       "(BUILDX_BUILDER must be one that loads it)"
 fi
+
 mkdir -p -- "$build/images"
 leave "images/$id" ''
 leave "$result" "$id"$'\n'

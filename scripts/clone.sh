@@ -43,6 +43,7 @@ fetch_refs() {
   if [[ ! -d $mirror ]]; then
     git init -q --bare -- "$mirror" || return
   fi
+
   LC_ALL=C watch remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
     '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*'
 }
@@ -51,11 +52,13 @@ fetch_refs() {
 # remote is asked for the name only when its HEAD is not at ours.
 follow_default_branch() {
   local heads answer names_default=$'^ref: ([^\t]+)\tHEAD'
+
   # Of what is not there rev-parse prints the name, and ends.
   mapfile -t heads < <(in_mirror rev-parse refs/remote/HEAD HEAD)
   if [[ ${heads[0]-} == "${heads[1]-}" || ${heads[0]-} == refs/remote/HEAD ]]; then
     return 0
   fi
+
   answer=$(remote ls-remote --symref -- "$url" HEAD) || return
   if [[ $answer =~ $names_default ]]; then
     in_mirror symbolic-ref HEAD "${BASH_REMATCH[1]}"
@@ -67,12 +70,15 @@ fetch_commit() {
   if in_mirror cat-file -e "$commit^{commit}"; then
     return 0
   fi
+
   if LC_ALL=C watch remote --git-dir="$mirror" fetch --no-write-fetch-head -- "$url" "$commit"; then
     return 0
   fi
+
   if said 'not our ref|unadvertised object'; then
     fail 1 "commit $commit is gone from $url (pushed over? push again, or build another commit)"
   fi
+
   return 1
 }
 
@@ -87,17 +93,21 @@ check_out() {
   if said '^error: '; then
     return 1
   fi
+
   git -C "$half" rev-list --quiet "$commit"
 }
 
 fetch_lfs_files() {
   local pull='git lfs install --local >/dev/null && git lfs pull'
+
   if ! git lfs version >/dev/null 2>&1; then
     fail 75 "the repository keeps files in Git LFS, which this host lacks (install git-lfs)"
   fi
+
   if [[ -n $(find "$half" -name .git -prune -o -name .lfsconfig -type l -print -quit) ]]; then
     fail 1 ".lfsconfig is a symbolic link, and may lead anywhere (make it a file of the repository)"
   fi
+
   if ! remote -C "$half" -c alias.files="!$pull" files \
     || ! remote -C "$half" submodule --quiet foreach --recursive "$pull"; then
     fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
@@ -117,6 +127,7 @@ if ! get_commit; then
   if ! remote ls-remote -- "$url" HEAD >/dev/null; then
     fail 75 "cannot fetch $url (is it there, and may the token read it?)"
   fi
+
   echo "clone.sh: the mirror may be damaged; making it anew"
   rm -rf -- "$mirror"
   if ! get_commit; then
@@ -124,6 +135,7 @@ if ! get_commit; then
     fail 75 "cannot clone $url (git's reason is above; is the disk full?)"
   fi
 fi
+
 flock -u "$cache_lock"
 
 if [[ -f $half/.gitmodules ]]; then
@@ -131,8 +143,10 @@ if [[ -f $half/.gitmodules ]]; then
     || fail 75 "cannot fetch a submodule" \
       "(is its url in .gitmodules right, and may the token read it?)"
 fi
+
 if git -C "$half" grep -q --recurse-submodules 'filter=lfs' -- ':(glob)**/.gitattributes'; then
   fetch_lfs_files
 fi
+
 rm -rf -- "$build/src"
 mv -T -- "$half" "$build/src"

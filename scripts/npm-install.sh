@@ -25,6 +25,7 @@ choose_command() {
   if [[ ${#command[@]} -gt 0 ]]; then
     return
   fi
+
   if [[ ! -f package.json ]]; then
     # npm would walk up and act on whatever package.json it meets there: a false green.
     echo "npm-install.sh: no package.json in $context, nothing to install"
@@ -35,6 +36,7 @@ choose_command() {
   if [[ -f package-lock.json || -f npm-shrinkwrap.json ]]; then
     command=(npm ci --prefer-offline)
   fi
+
   command+=(--no-audit --no-fund)
 }
 
@@ -45,6 +47,7 @@ keepable() {
   if [[ "${command[*]:0:2}" != "npm ci" || -e binding.gyp ]]; then
     return 1
   fi
+
   ! grep -qsE "$looks" package.json
 }
 
@@ -55,6 +58,7 @@ decides() {
   if [[ $image ]] && docker image inspect --format '{{.Id}}' -- "$image"; then
     return
   fi
+
   node --version || return
   npm_version
 }
@@ -94,6 +98,7 @@ install_on_host() {
   local name wait_for_it='trap "exit 143" TERM; "$@" & wait "$!"'
   local -a variables=("npm_config_cache=$cache/npm" "${ci[@]}")
   local -a private=(--pid --fork --kill-child --mount-proc) namespace=()
+
   for name in PATH HOME USER LANG LC_ALL TZ TMPDIR {HTTP,HTTPS,NO}_PROXY \
     {http,https,no}_proxy NODE_EXTRA_CA_CERTS SSL_CERT_{FILE,DIR}; do
     if [[ ${!name-} ]]; then
@@ -106,6 +111,7 @@ install_on_host() {
   elif unshare --user --map-current-user "${private[@]}" true 2>/dev/null; then
     namespace=(unshare --user --map-current-user "${private[@]}")
   fi
+
   without_locks "${namespace[@]}" env -i "${variables[@]}" \
     bash -c "$wait_for_it" bash "${command[@]}"
 }
@@ -117,13 +123,16 @@ explain() {
   if [[ $image ]]; then
     need_engine
   fi
+
   if [[ $image && $1 -eq 125 ]]; then
     fail 75 "the engine cannot run $image" \
       "(docker's reason is above; see \"install.image\" in config.json)"
   fi
+
   if full_disk; then
     fail 75 "npm could not write to the disk, which is full (df shows where)"
   fi
+
   if said "$unreachable"; then
     fail 75 "npm could not reach its registry (npm's reason is above)"
   fi
@@ -134,6 +143,7 @@ explain() {
         "(set \"install.command\" in config.json)"
     fi
   done
+
   fail 1 "${command[*]} failed" \
     "(npm's reason is above; a lock file out of step is mended by npm install, and a commit)"
 }
@@ -147,6 +157,7 @@ inside "$context" \
 if ! cd -- "$build/src/$context" 2>/dev/null; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 fi
+
 choose_command
 ci_variables
 
@@ -154,6 +165,7 @@ kept=''
 if keepable && key=$(decides | sha256sum); then
   kept=$cache/node_modules/${key%% *}
 fi
+
 echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
 if [[ $kept ]] && "$scripts/lib/kept-modules.sh" take "$kept"; then
   exit 0
@@ -170,9 +182,11 @@ if [[ $code -ne 0 && " ${command[*]} " == *' --prefer-offline '* ]] && said 'cod
   code=0
   watch install || code=$?
 fi
+
 if [[ $code -ne 0 ]]; then
   explain "$code"
 fi
+
 if [[ $kept ]]; then
   "$scripts/lib/kept-modules.sh" keep "$kept"
 fi

@@ -52,6 +52,7 @@ attempt() {
   else
     await timeout -k 10 "$1" "$scripts/$step.sh" "$build"
   fi
+
   unset "ahead[$step]"
 
   # timeout ends with 124; no step of ours does.
@@ -65,6 +66,7 @@ attempt() {
 # failed.
 run_step() {
   local limit retries status=error
+
   limit=$(setting "timeouts/$step")
   retries=$(setting "retries/$step")
   note_begin
@@ -86,6 +88,7 @@ run_step() {
     1) status=failure ;;
     *) ;;
   esac
+
   note_end "$status"
   if [[ $code -ne 0 ]]; then
     finish "$status" "$code"
@@ -106,6 +109,7 @@ note_begin() {
 # note_end STATUS: $step has ended so.
 note_end() {
   local ended took line
+
   running=''
   now ended
   took=$((ended > began ? ended - began : 0)) # a clock may be set back
@@ -122,12 +126,14 @@ note_end() {
 # the last; a second at most, as a stray process may print on. Sets $log_size.
 find_in_log() {
   local _
+
   for _ in {1..100}; do
     if [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log" | tr -d '\0') == "$1" ]]; then
       break
     fi
     sleep 0.01
   done
+
   size_of_log log_size
 }
 
@@ -152,6 +158,7 @@ stop() {
   if [[ $1 -eq 143 && ! -e $build/cancelled ]]; then
     exit 143
   fi
+
   if [[ $running ]]; then
     note_end cancelled
   fi
@@ -161,13 +168,16 @@ stop() {
 # finish STATUS CODE: writes result.json and exits.
 finish() {
   local failed='' failing='[]' result
+
   trap '' INT TERM
   end_jobs # a step may run ahead
+
   # Half a clone may be what fills the disk.
   rm -rf -- "$build/.src.tmp" "$build/.reserve"
   if [[ $1 != success && $1 != skipped ]]; then
     failed=$step
   fi
+
   if [[ $1 == failure || $1 == error ]]; then
     failing=$(LIMIT=5 wrapper builds.failing \
       "$build/console.log" "$step" "$begin_offset" "$end_offset") || failing='[]'
@@ -216,13 +226,16 @@ has_dockerfile() {
 # built.
 skips_ci() {
   local mark='\[ *(skip +(ci|actions)|(ci|actions) +skip|no +ci) *\]|\*\*\*no_ci\*\*\*'
+
   mark+='|^skip-checks: *true *$'
   if [[ $(setting skip_ci) == false || $(fact ref) != refs/heads/* ]]; then
     return 1
   fi
+
   if [[ ! $(fact source) =~ ^(event|sweep)$ ]]; then
     return 1
   fi
+
   git -C "$build/src" log -1 --format=%B | grep -iE -- "$mark" >/dev/null
 }
 
@@ -231,9 +244,11 @@ every=${steps[*]}
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do
   steps=("${steps[@]:1}")
 done
+
 if [[ ${#steps[@]} -eq 0 ]]; then
   fail 2 "FROM=$FROM is no step (one of ${every// /, })"
 fi
+
 disk_free_min=$(setting disk_free_min)
 
 TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
@@ -244,6 +259,7 @@ if [[ ! ${FROM-} ]]; then
   : >"$build/console.log"
   : >"$build/steps"
 fi
+
 touch -- "$build/steps"
 steps_before=$(wc -l <"$build/steps")
 open_console
@@ -260,6 +276,7 @@ for each in "${steps[@]}"; do
     rm -rf -- "${build:?}/$file"
   done
 done
+
 remove_container
 
 free=$(df --output=avail -B1 -- "$build" | tail -n 1)
@@ -268,16 +285,19 @@ if [[ $free -lt $disk_free_min ]]; then
     "(make room, or: scripts/prune.sh)"
   finish error 75
 fi
+
 printf '%065536d' 0 >"$build/.reserve" || true # room for the result, on a disk that fills up
 
 for step in "${steps[@]}"; do
   if [[ $step != clone ]]; then
     unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
   fi
+
   # A build without a Dockerfile fails before npm spends a minute, in the words of its own script.
   if [[ $step == npm-install ]] && ! has_dockerfile; then
     step=build
   fi
+
   run_step
   if [[ $step == clone ]] && skips_ci; then
     echo "pipeline.sh: the head commit says [skip ci]"

@@ -23,18 +23,21 @@ ask_version() {
   if [[ ${tags[0]-} != *"${version//+/-}"* ]] || ! ask "${tags[0]}"; then
     return
   fi
+
   if ! same; then
     ask_label "${tags[0]}" revision
     if [[ $label != "$commit" ]]; then
       fail 1 "$name:${tags[0]} is there already, from another commit," \
         "and a version is never overwritten (tag a new one)"
     fi
+
     # A build cut off while it pushed, say, and built again: other tags must not point to another
     # image.
     echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit;" \
       "that image is left, and gets the other tags"
     image=$theirs
   fi
+
   confirm "${tags[0]}" "$digest"
 }
 
@@ -53,6 +56,7 @@ confirm() {
 # up.
 sort_tags() {
   local tag
+
   plain=() aliases=()
   for tag in "${tags[@]}"; do
     if [[ ${confirmed[$tag]-} ]]; then
@@ -79,6 +83,7 @@ is_higher() {
   if [[ ! $1 =~ ^[0-9]+\.[0-9]+\.[0-9]+$ || $1 == "$version" ]]; then
     return 1
   fi
+
   [[ $(printf '%s\n' "$1" "$version" | sort -V | tail -n 1) == "$1" ]]
 }
 
@@ -89,10 +94,12 @@ push_first() {
     need_engine
     fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"
   fi
+
   if ! watch docker push "$name:$1"; then
     fail 75 "cannot push $name:$1" \
       "(docker's reason is above; credentials: docker login; image gone: build.sh again)"
   fi
+
   if [[ $(<"$build/.said") =~ digest:\ (sha256:[0-9a-f]{64}) ]]; then
     confirm "$1" "${BASH_REMATCH[1]}"
   elif ask "$1" && same; then # podman prints no digest
@@ -107,10 +114,12 @@ push_first() {
 set_tags() {
   local tag code=0
   local -A jobs=()
+
   for tag; do
     set_tag "$tag" "$known" &
     jobs[$tag]=$!
   done
+
   for tag; do
     if wait "${jobs[$tag]}"; then
       confirm "$tag" "$known"
@@ -118,6 +127,7 @@ set_tags() {
       code=$?
     fi
   done
+
   if [[ $code -ne 0 ]]; then
     leave_pushed
     exit "$code"
@@ -132,6 +142,7 @@ leave_pushed() {
       pushed+=$name:$tag@${confirmed[$tag]}$'\n'
     fi
   done
+
   leave pushed "$pushed"
 }
 
@@ -146,6 +157,7 @@ read -r tested <"$build/tested"
 if [[ $tested != "$image" ]]; then
   fail 1 "the image $image is not the one that was tested, $tested (run unit-test.sh again)"
 fi
+
 prepare_skopeo
 declare -A confirmed=() # tag -> digest
 known=''                # the digest of the image, once the registry has it
@@ -161,6 +173,7 @@ elif [[ ! $known && ${#aliases[@]} -gt 0 ]]; then
   push_first "${aliases[0]}"
   aliases=("${aliases[@]:1}")
 fi
+
 set_tags "${plain[@]}"
 for tag in "${aliases[@]}"; do
   set_tags "$tag" # one after the other: `latest` is the very last

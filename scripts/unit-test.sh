@@ -19,13 +19,16 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 # why_not: prints the reason why there is nothing to run, if there is one.
 why_not() {
   local script='' package=$build/src/$context/package.json
+
   if [[ ${command[*]} != "npm test" && ${command[*]} != "npm run test" ]]; then
     return
   fi
+
   inside "$context" "$context/package.json"
   if [[ -f $package ]]; then
     script=$(jq -r '.scripts.test? // empty | strings' -- "$package" 2>/dev/null) || true
   fi
+
   if [[ ! $script ]]; then
     echo "no test script in package.json"
   elif [[ $script == *'no test specified'* ]]; then
@@ -37,6 +40,7 @@ why_not() {
 # client that cannot tell (podman) leaves us the exit code.
 end_of_container() {
   local events present
+
   present=$(docker info --format '{{.SystemTime}}' 2>/dev/null) || true
   events=$(timeout --foreground 10 "${DOCKER:-docker}" events --since 1 --until "$present" \
     --filter "container=$container" --filter=event={create,oom,die} \
@@ -49,18 +53,22 @@ end_of_container() {
 # explain: fails, with who is to blame that the tests did not pass.
 explain() {
   local end
+
   need_engine
   end=$(end_of_container)
   if [[ $end == *oom* ]]; then
     fail 1 "the tests were ended at the memory limit of $memory (see \"test.memory\")"
   fi
+
   if [[ $code == 12[67] ]]; then
     fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it" \
       "(built without development dependencies? set \"test.target\" to a stage that has them)"
   fi
+
   if [[ " $end " != *" die $code "* ]]; then
     fail 75 "the engine did not run the tests to their end (its reason is above)"
   fi
+
   fail 1 "${command[*]} failed with exit code $code"
 }
 
@@ -78,6 +86,7 @@ if [[ $reason ]]; then
   if [[ $(setting test/required) == true ]]; then
     fail 1 "$reason, and \"test.required\" is set"
   fi
+
   echo "unit-test.sh: skipped: $reason"
   leave tested "$image"$'\n'"skipped: $reason"$'\n'
   exit 0
@@ -99,10 +108,12 @@ run_container --rm --log-driver none --network "$(setting test/network)" --memor
 if [[ $code -ne 0 ]]; then
   explain
 fi
+
 rm -f -- "$build/.container" # --rm has done it
 
 tested=$image$'\npassed\n'
 if [[ $runner != "$image" ]]; then
   tested+=$runner$'\n'
 fi
+
 leave tested "$tested"

@@ -31,6 +31,7 @@ in_src() {
 # gather: prints what git says, in the form that wrapper/version/facts.py describes.
 gather() {
   local package=./$context/package.json commits='' sha
+
   in_src log -z --topo-order --no-show-signature --format='%H %P%n%cI%n%B' "$commit" --
   printf '\0'
   in_src show-ref --tags --dereference || [[ $? -eq 1 ]] # there is none
@@ -39,6 +40,7 @@ gather() {
   if [[ $from != tags ]] && in_src rev-parse -q --verify refs/remotes/origin/HEAD >/dev/null; then
     commits=$(in_src log --first-parent --format=%H refs/remotes/origin/HEAD -- "$package")
   fi
+
   printf '%s\0' "$commits"
 
   while read -r sha; do
@@ -58,6 +60,7 @@ mapfile -d '' -t result < <(gather | wrapper version "$build")
 if [[ ${#result[@]} -eq 0 ]]; then
   fail 75 "cannot tell the version of $build/src (the reason is above; start over, from clone)"
 fi
+
 if [[ ${#result[@]} -eq 1 ]]; then
   fail 1 "${result[0]}"
 fi

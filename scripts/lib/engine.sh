@@ -18,10 +18,12 @@ need_engine() {
 # point's place, which might be a server that never ends.
 run_container() {
   local -a options=()
+
   while [[ $1 != -- ]]; do
     options+=("$1")
     shift
   done
+
   : >"$build/.container" # from now on one may be left
   without_locks docker run --init --name "$container" "${options[@]}" "${ci[@]/#/--env=}" \
     --entrypoint "$3" -- "$2" "${@:4}"

@@ -26,12 +26,14 @@ drained() {
   for _ in {1..500}; do
     kill -0 "$1" 2>/dev/null || return 0
   done
+
   timeout --foreground 2 tail -s 0.01 --pid="$1" -f /dev/null || true
 }
 
 # watch COMMAND...: runs it; what it prints is seen as ever, and kept for `said`. Its exit code.
 watch() {
   local code=0 tee
+
   # Without braces a child would start the tee for a command that is no function, and $! be
   # another's.
   { "$@"; } > >(exec tee -- "$build/.said" {LOCK_FD}>&-) 2>&1 || code=$?
@@ -41,10 +43,12 @@ watch() {
   # A tee that has ended with 1 could not write it all. (With 127 bash does not know any more.)
   unkept=0
   kill -0 "$tee" 2>/dev/null || wait "$tee" || unkept=$?
+
   # docker may leave its last line open.
   if [[ $code -ne 0 && -n $(tail -c 1 -- "$build/.said") ]]; then
     echo
   fi
+
   return "$code"
 }
 

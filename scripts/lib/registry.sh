@@ -8,12 +8,14 @@
 # engine's configuration calls insecure. Sets $tls for that.
 prepare_skopeo() {
   local insecure='{{range .RegistryConfig.IndexConfigs}}{{if not .Secure}} {{.Name}} {{end}}{{end}}'
+
   tls=true
   if [[ ${name%%/*} =~ ^(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?$ ]]; then
     tls=false
   elif [[ $(docker info --format "$insecure" 2>/dev/null) == *" ${name%%/*} "* ]]; then
     tls=false
   fi
+
   # skopeo 1.9 does not know the variable that names docker's configuration elsewhere.
   if [[ ${DOCKER_CONFIG-} && ! ${REGISTRY_AUTH_FILE-} && -f $DOCKER_CONFIG/config.json ]]; then
     export REGISTRY_AUTH_FILE=$DOCKER_CONFIG/config.json
@@ -25,6 +27,7 @@ prepare_skopeo() {
 ask() {
   local said manifest=$build/.manifest
   local config='"config":[^}]*"digest":[[:space:]]*"(sha256:[0-9a-f]{64})"'
+
   theirs='' digest=''
   if ! said=$(inspect "$1" --raw 2>&1 >"$manifest"); then
     said=$(last_words_of_skopeo "$said")
@@ -51,6 +54,7 @@ ask_label() {
   if ! config=$(inspect "$1" --config 2>&1); then
     fail_to_ask "$1" "$(last_words_of_skopeo "$config")"
   fi
+
   label=$(jq -r --arg key "org.opencontainers.image.$2" \
     '.config.Labels[$key] // "" | strings' <<<"$config")
 }
@@ -61,6 +65,7 @@ fail_to_ask() {
   if [[ $2 =~ denied|unauthorized|authentication|insufficient_scope|401|403 ]]; then
     advice="docker login; some want the repository created first"
   fi
+
   fail 75 "cannot ask the registry for $name:$1: $2 ($advice)"
 }
 
@@ -68,16 +73,19 @@ fail_to_ask() {
 # digest.
 set_tag() {
   local said set
+
   if ! said=$(skopeo --insecure-policy copy --all --preserve-digests \
     --src-tls-verify="$tls" --dest-tls-verify="$tls" --digestfile "$build/.set.$1" \
     -- "docker://$name@$2" "docker://$name:$1" 2>&1); then
     fail 75 "cannot set $name:$1: $(last_words_of_skopeo "$said") (credentials: docker login)"
   fi
+
   set=$(<"$build/.set.$1")
   rm -f -- "$build/.set.$1"
   if [[ $set != "$2" ]]; then
     fail 75 "the registry has made $set of $name:$1, not $2 (is it one for images?)"
   fi
+
   echo "tag-push.sh: $name:$1 is $2"
 }
 
