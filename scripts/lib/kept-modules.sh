@@ -17,6 +17,7 @@ list() {
 }
 
 take() {
+  local links
   if [[ ! -d $entry ]]; then
     return 1
   fi
@@ -25,7 +26,8 @@ take() {
 
   # The links are made while it is looked at, which saves 0.05 s of 0.12 with 5,000 files.
   cp -al -- "$entry/node_modules" node_modules &
-  if cmp -s -- "$entry/list" <(list "$entry/node_modules") && wait "$!"; then
+  links=$!
+  if cmp -s -- "$entry/list" <(list "$entry/node_modules") && wait "$links"; then
     echo "kept-modules.sh: ${entry##*/}, nothing to install"
     return 0
   fi
