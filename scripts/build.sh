@@ -60,8 +60,8 @@ explain() {
 }
 
 open_build "$@"
-context=$(setting context)
-dockerfile=$(setting dockerfile)
+context=$(<"$build/settings/context")
+dockerfile=$(<"$build/settings/dockerfile")
 target=${TARGET:-$(setting target)}
 result=image
 if [[ ${TARGET-} ]]; then

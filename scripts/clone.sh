@@ -115,7 +115,7 @@ fetch_lfs_files() {
 }
 
 open_build "$@"
-url=$(setting url)
+url=$(<"$build/settings/url")
 commit=$(fact commit)
 mirror=$cache/git/$entry.git
 half=$build/.src.tmp

@@ -150,7 +150,7 @@ explain() {
 
 open_build "$@"
 need src
-context=$(setting context)
+context=$(<"$build/settings/context")
 image=$(setting install/image)
 inside "$context" \
   "$context"/{package.json,package-lock.json,npm-shrinkwrap.json,.npmrc,node_modules}

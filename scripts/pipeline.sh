@@ -38,14 +38,16 @@ await() {
 # start_ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is
 # shown in its turn; and should it fail, it runs once more then.
 start_ahead() {
-  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "$(setting "timeouts/$1")" \
+  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "$(<"$build/settings/timeouts/$1")" \
     "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
   ahead[$1]=$!
 }
 
 # attempt SECONDS: runs $step once, under its time limit. Sets $code.
 attempt() {
-  rm -f -- "$build/.message"
+  if [[ -e $build/.message ]]; then
+    rm -f -- "$build/.message"
+  fi
   if [[ ${ahead[$step]-} ]] && wait "${ahead[$step]}"; then
     code=0
     echo "$(<"$build/.ahead")"
@@ -67,8 +69,8 @@ attempt() {
 run_step() {
   local limit retries status=error
 
-  limit=$(setting "timeouts/$step")
-  retries=$(setting "retries/$step")
+  limit=$(<"$build/settings/timeouts/$step")
+  retries=$(<"$build/settings/retries/$step")
   note_begin
   if [[ $step == npm-install ]]; then
     start_ahead version # which is a function of what git knows
@@ -102,7 +104,8 @@ note_begin() {
   echo "$line"
   begin_offset=$((log_size + ${#line} + 1))
   now began
-  printf 'begin\t%s\t%s\t%d\n' "$step" "$(rfc3339 "$began")" "$begin_offset" >>"$build/steps"
+  TZ=UTC0 printf 'begin\t%s\t%(%FT%T)T.%sZ\t%d\n' \
+    "$step" "${began:0:-6}" "${began: -6}" "$begin_offset" >>"$build/steps"
   running=$step
 }
 
@@ -118,8 +121,8 @@ note_end() {
   echo "$line"
   find_in_log "$line"
   end_offset=$((log_size - ${#line} - 1))
-  printf 'end\t%s\t%s\t%s\t%s\t%d\t%d\n' \
-    "$step" "$(rfc3339 "$ended")" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
+  TZ=UTC0 printf 'end\t%s\t%(%FT%T)T.%sZ\t%s\t%s\t%d\t%d\n' "$step" "${ended:0:-6}" \
+    "${ended: -6}" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
 }
 
 # find_in_log LINE: waits until the tee has written what was printed so far, of which this line is
@@ -128,7 +131,7 @@ find_in_log() {
   local _
 
   for _ in {1..100}; do
-    if [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log" | tr -d '\0') == "$1" ]]; then
+    if { [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log") == "$1" ]]; } 2>/dev/null; then
       break
     fi
     sleep 0.01
@@ -184,12 +187,14 @@ finish() {
   fi
 
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
-    --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "$steps_before" \
+    --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "${#noted[@]}" \
     --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
     --arg version "$(text_of version)" --arg image "$(text_of image)" \
     --arg pushed "$(text_of pushed)" "$result_json")
   leave result.json "$result"$'\n'
-  rm -f -- "$build/cancelled"
+  if [[ -e $build/cancelled ]]; then
+    rm -f -- "$build/cancelled"
+  fi
   echo "pipeline.sh: $1${failed:+ at $failed}"
   exit "$2"
 }
@@ -218,8 +223,8 @@ result_json='
 # has_dockerfile: is one where build.sh looks for it?
 has_dockerfile() {
   local dockerfile
-  dockerfile=$(setting dockerfile)
-  [[ -e $build/src/$dockerfile || -e $build/src/$(setting context)/$dockerfile ]]
+  dockerfile=$(<"$build/settings/dockerfile")
+  [[ -e $build/src/$dockerfile || -e $build/src/$(<"$build/settings/context")/$dockerfile ]]
 }
 
 # skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are
@@ -249,7 +254,7 @@ if [[ ${#steps[@]} -eq 0 ]]; then
   fail 2 "FROM=$FROM is no step (one of ${every// /, })"
 fi
 
-disk_free_min=$(setting disk_free_min)
+disk_free_min=$(<"$build/settings/disk_free_min")
 
 TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 declare -A ahead=() # process IDs of what runs before its turn
@@ -259,24 +264,26 @@ if [[ ! ${FROM-} ]]; then
   : >"$build/console.log"
   : >"$build/steps"
 fi
+: >>"$build/steps" # a build of version 0.1.0 has none
+mapfile -t noted <"$build/steps"
 
-touch -- "$build/steps"
-steps_before=$(wc -l <"$build/steps")
+size_of_log log_size
+line="pipeline.sh: $build"
+log_size=$((log_size + ${#line} + 1))
 open_console
 trap close_console EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM
-echo "pipeline.sh: $build"
-find_in_log "pipeline.sh: $build"
+echo "$line"
 
 # What an earlier run has left goes, and a container of one that was killed.
-rm -f -- "$build/result.json"
+old=("$build/result.json")
 for each in "${steps[@]}"; do
   for file in ${leaves[$each]}; do
-    rm -rf -- "${build:?}/$file"
+    old+=("$build/$file")
   done
 done
-
+rm -rf -- "${old[@]}"
 remove_container
 
 free=$(df --output=avail -B1 -- "$build" | tail -n 1)

@@ -149,7 +149,7 @@ leave_pushed() {
 open_build "$@"
 need version tags image tested
 commit=$(fact commit)
-name=$(setting registry)/$(setting image)
+name=$(<"$build/settings/registry")/$(<"$build/settings/image")
 image=$(<"$build/image")
 version=$(<"$build/version")
 mapfile -t tags <"$build/tags"

@@ -75,15 +75,15 @@ explain() {
 open_build "$@"
 need src image
 image=$(<"$build/image")
-context=$(setting context)
+context=$(<"$build/settings/context")
 target=$(setting test/target)
-memory=$(setting test/memory)
+memory=$(<"$build/settings/test/memory")
 list_setting command test/command
 rm -f -- "$build/tested"
 
 reason=$(why_not)
 if [[ $reason ]]; then
-  if [[ $(setting test/required) == true ]]; then
+  if [[ $(<"$build/settings/test/required") == true ]]; then
     fail 1 "$reason, and \"test.required\" is set"
   fi
 
@@ -102,8 +102,8 @@ ci_variables
 remove_container # one may be left from a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
 code=0
-run_container --rm --log-driver none --network "$(setting test/network)" --memory "$memory" \
-  --memory-swap "$memory" --pids-limit "$(setting test/pids)" \
+run_container --rm --log-driver none --network "$(<"$build/settings/test/network")" \
+  --memory "$memory" --memory-swap "$memory" --pids-limit "$(<"$build/settings/test/pids")" \
   -- "$runner" "${command[@]}" || code=$?
 if [[ $code -ne 0 ]]; then
   explain

@@ -52,8 +52,8 @@ gather() {
 open_build "$@"
 need src
 commit=$(fact commit)
-context=$(setting context)
-from=$(setting version/from)
+context=$(<"$build/settings/context")
+from=$(<"$build/settings/version/from")
 
 # Python starts while git works. It prints the three files, or one word of why there is none.
 mapfile -d '' -t result < <(gather | wrapper version "$build")

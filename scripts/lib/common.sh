@@ -121,7 +121,9 @@ take_build() {
   take_lock "$folder"
   cache_lock=$LOCK_FD # until there is one
   build=$folder
-  fill_in_settings
+  if [[ $alone ]]; then
+    fill_in_settings
+  fi
 }
 
 # check_format FOLDER: refuses a build that a later version has staged.
@@ -179,7 +181,8 @@ fact() {
   printf %s "${BASH_REMATCH[1]//\\\"/\"}"
 }
 
-# setting NAME: prints a text among the settings, as test/network; nothing where it is null.
+# setting NAME: prints a text among the settings, as test/network; nothing where it is null. (One that
+# never is null can be read as "$(<"$build/settings/NAME")", which saves 0.5 ms each.)
 setting() {
   if [[ -f $build/settings/$1 ]]; then
     printf %s "$(<"$build/settings/$1")"
