@@ -6,6 +6,7 @@
 #                LFS files
 # Keeps   builds/.cache/git/OWNER/NAME.git, a mirror: one fetch a build, hard links from there. It
 #         may be deleted at any time; damaged, it is made anew.
+# HISTORY_ONLY=1 leaves submodules and LFS files out (so `plan` does).
 # Needs   git-lfs, where the repository uses Git LFS. A token, where git asks for one:
 #         lib/remote-git.sh.
 #
@@ -82,21 +83,77 @@ fetch_commit() {
   return 1
 }
 
-# check_out: makes $half, a work tree of the commit. No filter runs: LFS files come later. Git
-# passes over a file that it cannot read with an "error:", and exits with 0.
+# check_out: makes $half, a work tree of the commit. No filter runs: LFS files come later. git's
+# exit code decides: with "error:" before a file it could not convert, it may have made a usable
+# tree.
 check_out() {
   rm -rf -- "$half"
-  git clone -q --local --no-checkout -- "$mirror" "$half" || return
+  git clone -q --no-checkout -- "$mirror" "$half" || return
   git -C "$half" remote set-url origin "$url" || return
-  LC_ALL=C watch git -C "$half" "${unfiltered[@]}" -c advice.detachedHead=false \
-    checkout -q --detach "$commit" || return
-  if said '^error: '; then
+  if ! LC_ALL=C watch git -C "$half" "${unfiltered[@]}" -c advice.detachedHead=false \
+    checkout -q --detach "$commit"; then
+    blame_checkout
     return 1
   fi
-
   git -C "$half" rev-list --quiet "$commit"
 }
 
+# blame_checkout: fails where the mirror has all of the commit, and the disk has room: then it is
+# the repository that git will not check out. Else the mirror may be damaged.
+blame_checkout() {
+  local reason
+  reason=$(last_words)
+  if no_room; then
+    fail 75 "cannot write $half: $reason (df shows which disk is full)"
+  fi
+
+  # To archive it reads each of its files.
+  if in_mirror "${unfiltered[@]}" archive "$commit" >/dev/null; then
+    fail 1 "git does not check out $commit: $reason"
+  fi
+}
+
+# fetch_submodules: at the commits that the tree names. What the mirror has of them is not fetched
+# again, and it gets what it lacked.
+fetch_submodules() {
+  local head folder name
+
+  if ! LC_ALL=C watch remote -C "$half" "${unfiltered[@]}" \
+    submodule update --init --recursive --reference "$mirror" --dissociate; then
+    blame_submodule
+  fi
+
+  while IFS= read -r -d '' head; do
+    folder=${head%/HEAD}
+    name=$(sha1sum <<<"${folder#"$half"}")
+    in_mirror fetch -q --no-write-fetch-head -- "$folder" "+HEAD:refs/submodules/${name%% *}.head" \
+      "+refs/remotes/origin/*:refs/submodules/${name%% *}/*" || true
+  done < <(find "$half/.git/modules" -name HEAD ! -path '*/logs/*' ! -path '*/refs/*' -print0)
+}
+
+# blame_submodule: a commit that its remote lacks, or a path without an entry in .gitmodules, is the
+# repository's fault. These are git's own words, as no code of a stranger runs here.
+blame_submodule() {
+  local reason
+  reason=$(grep -E '^(fatal|error): ' "$build/.said" | tail -n 1) || reason=$(last_words)
+  reason=${reason#*: }
+  if said 'did not contain|not our ref|unadvertised object|upload-pack: not our ref'; then
+    fail 1 "a submodule's commit is not in its remote: $reason (push it there)"
+  fi
+
+  if said 'No url found for submodule path'; then
+    fail 1 "$reason (add it there, or remove the entry from the tree)"
+  fi
+
+  if said 'Permission denied \(publickey|Host key verification failed|ssh: '; then
+    fail 75 "cannot fetch a submodule by ssh: $reason" \
+      "(the token is for https: have .gitmodules name such a url)"
+  fi
+  fail 75 "cannot fetch a submodule: $reason" \
+    "(is its url in .gitmodules right, and may the token read it?)"
+}
+
+# fetch_lfs_files: into the mirror, where later builds find them, and from there.
 fetch_lfs_files() {
   local pull='git lfs install --local >/dev/null && git lfs pull'
 
@@ -108,8 +165,13 @@ fetch_lfs_files() {
     fail 1 ".lfsconfig is a symbolic link, and may lead anywhere (make it a file of the repository)"
   fi
 
-  if ! remote -C "$half" -c alias.files="!$pull" files \
-    || ! remote -C "$half" submodule --quiet foreach --recursive "$pull"; then
+  local -a kept=(-C "$half" -c "lfs.storage=$mirror/lfs")
+  if ! remote "${kept[@]}" -c alias.files="!$pull" files; then
+    fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
+  fi
+
+  if [[ -f $half/.gitmodules ]] \
+    && ! remote "${kept[@]}" submodule --quiet foreach --recursive "$pull"; then
     fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
   fi
 }
@@ -124,6 +186,10 @@ unfiltered=(-c filter.lfs.process= -c filter.lfs.smudge= -c filter.lfs.required=
 echo "clone.sh: $entry, $(fact ref) at $commit"
 lock_cache "$mirror"
 if ! get_commit; then
+  if said '^(fatal|error|warning): .*shallow'; then
+    fail 1 "cannot fetch $url: it is a shallow repository, without its history (push it whole)"
+  fi
+
   if ! remote ls-remote -- "$url" HEAD >/dev/null; then
     fail 75 "cannot fetch $url (is it there, and may the token read it?)"
   fi
@@ -136,15 +202,12 @@ if ! get_commit; then
   fi
 fi
 
-flock -u "$cache_lock"
-
-if [[ -f $half/.gitmodules ]]; then
-  remote -C "$half" "${unfiltered[@]}" submodule update --init --recursive \
-    || fail 75 "cannot fetch a submodule" \
-      "(is its url in .gitmodules right, and may the token read it?)"
+if [[ ! ${HISTORY_ONLY-} && -f $half/.gitmodules ]]; then
+  fetch_submodules
 fi
 
-if git -C "$half" grep -q --recurse-submodules 'filter=lfs' -- ':(glob)**/.gitattributes'; then
+if [[ ! ${HISTORY_ONLY-} ]] && git -C "$half" grep -q --recurse-submodules 'filter=lfs' \
+  -- ':(glob)**/.gitattributes'; then
   fetch_lfs_files
 fi
 

@@ -116,36 +116,61 @@ install_on_host() {
     bash -c "$wait_for_it" bash "${command[@]}"
 }
 
+# npm_code: prints the code of npm's own error, which it prints in lines of its own at the end.
+npm_code() {
+  tail -n 60 -- "$build/.said" | sed -nE 's/^npm (ERR!|error) code ([A-Z0-9_]+)$/\2/p' | tail -n 1
+}
+
 # explain CODE: fails, with who is to blame for it.
 explain() {
-  local lock unreachable='CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH'
-  unreachable="code (E($unreachable|NETUNREACH|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)"
+  local lock npm failed="${command[*]} failed"
+  npm=$(npm_code)
   if [[ $image ]]; then
     need_engine
   fi
 
   if [[ $image && $1 -eq 125 ]]; then
-    fail 75 "the engine cannot run $image" \
-      "(docker's reason is above; see \"install.image\" in config.json)"
+    fail 75 "the engine cannot run $image: $(last_words) (see \"install.image\" in config.json)"
   fi
 
-  if full_disk; then
+  if [[ $1 -eq 137 ]]; then
+    fail 75 "$failed: it was ended by KILL (out of memory? dmesg tells)"
+  fi
+
+  if [[ $npm == ENOSPC ]] || no_room; then
     fail 75 "npm could not write to the disk, which is full (df shows where)"
   fi
 
-  if said "$unreachable"; then
-    fail 75 "npm could not reach its registry (npm's reason is above)"
-  fi
+  case $npm in
+    ECONNRE* | ETIMEDOUT | ENOTFOUND | EAI_AGAIN | ESOCKETTIMEDOUT | ERR_SOCKET_TIMEOUT | \
+      EHOSTUNREACH | ENETUNREACH | E429 | E5[0-9][0-9])
+      fail 75 "npm could not reach its registry: $npm (npm's reason is above)"
+      ;;
+    E401 | E403) fail 1 "$failed: $npm, the registry wants other credentials (see .npmrc)" ;;
+    EINTEGRITY) fail 1 "$failed: $npm, a package is not what the lock file says it is" ;;
+    EBADENGINE) fail 1 "$failed: $npm, a package wants another node (set \"install.image\")" ;;
+    *) ;;
+  esac
 
   for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
-    if [[ -f ${lock%:*} && ! -f package-lock.json ]]; then
+    if [[ -f ${lock%:*} && ! -f package-lock.json && ${command[0]} == npm ]]; then
       fail 1 "npm could not install it; ${lock%:*} belongs to ${lock#*:}" \
-        "(set \"install.command\" in config.json)"
+        "(set \"install.command\": [\"${lock#*:}\", \"install\"] in config.json)"
     fi
   done
-
-  fail 1 "${command[*]} failed" \
+  if [[ ! $npm && ${command[0]} != npm ]]; then
+    fail 1 "$failed with exit code $1: $(last_words)"
+  fi
+  fail 1 "$failed" \
     "(npm's reason is above; a lock file out of step is mended by npm install, and a commit)"
+}
+
+# renew_times: BuildKit takes a file for the same as in the last build where its size and time are,
+# and unpacked packages bear a time of 1985, as does what a script has set back. So what is older
+# than this build gets a time of now. (moby/buildkit#4950, seen with Docker 20.10)
+renew_times() {
+  find "$build/src" -path "$build/src/.git" -prune -o ! -newer "$build/build.json" \
+    -exec touch --no-dereference -- {} +
 }
 
 open_build "$@"
@@ -187,6 +212,7 @@ if [[ $code -ne 0 ]]; then
   explain "$code"
 fi
 
+renew_times
 if [[ $kept ]]; then
   "$scripts/lib/kept-modules.sh" keep "$kept"
 fi

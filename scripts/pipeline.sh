@@ -23,6 +23,7 @@ shopt -s inherit_errexit
 keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+. "${self%/*}/lib/dockerfile.sh"
 . "${self%/*}/lib/steps.sh"
 
 # await COMMAND...: runs it in the background, since only while bash waits does a trap run at once.
@@ -46,7 +47,7 @@ start_ahead() {
 # attempt SECONDS: runs $step once, under its time limit. Sets $code.
 attempt() {
   if [[ -e $build/.message ]]; then
-    rm -f -- "$build/.message"
+    rm -f -- "$build/.message" "$build/.lasting"
   fi
   if [[ ${ahead[$step]-} ]] && wait "${ahead[$step]}"; then
     code=0
@@ -61,6 +62,11 @@ attempt() {
   if [[ $code -eq 124 ]]; then
     remove_container
     complain "$step was ended at its time limit of $1 s (see \"timeouts\")"
+  elif [[ $code -eq 137 ]]; then
+    complain "$step was ended by KILL (out of memory? dmesg tells)"
+    code=75
+  elif [[ $code -ne 0 && ! -s $build/.message ]]; then
+    complain "$step ended with exit code $code, and no word of why (see console.log)"
   fi
 }
 
@@ -77,7 +83,7 @@ run_step() {
   fi
 
   attempt "$limit"
-  while [[ $code -eq 75 && $attempts -le $retries ]]; do
+  while [[ $code -eq 75 && $attempts -le $retries && ! -e $build/.lasting ]]; do
     echo "pipeline.sh: $step again in $((2 ** attempts)) s" \
       "(attempt $((attempts + 1)) of $((retries + 1)))"
     await sleep "$((2 ** attempts))"
@@ -123,21 +129,6 @@ note_end() {
   end_offset=$((log_size - ${#line} - 1))
   TZ=UTC0 printf 'end\t%s\t%(%FT%T)T.%sZ\t%s\t%s\t%d\t%d\n' "$step" "${ended:0:-6}" \
     "${ended: -6}" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
-}
-
-# find_in_log LINE: waits until the tee has written what was printed so far, of which this line is
-# the last; a second at most, as a stray process may print on. Sets $log_size.
-find_in_log() {
-  local _
-
-  for _ in {1..100}; do
-    if { [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log") == "$1" ]]; } 2>/dev/null; then
-      break
-    fi
-    sleep 0.01
-  done
-
-  size_of_log log_size
 }
 
 # end_jobs: ends what still runs. timeout hands a signal to the whole group of its step, and goes
@@ -220,13 +211,6 @@ result_json='
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
     version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
 
-# has_dockerfile: is one where build.sh looks for it?
-has_dockerfile() {
-  local dockerfile
-  dockerfile=$(<"$build/settings/dockerfile")
-  [[ -e $build/src/$dockerfile || -e $build/src/$(<"$build/settings/context")/$dockerfile ]]
-}
-
 # skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are
 # built.
 skips_ci() {
@@ -241,7 +225,7 @@ skips_ci() {
     return 1
   fi
 
-  git -C "$build/src" log -1 --format=%B | grep -iE -- "$mark" >/dev/null
+  in_src log -1 --format=%B | grep -iE -- "$mark" >/dev/null
 }
 
 take_build "$@"
@@ -286,10 +270,18 @@ done
 rm -rf -- "${old[@]}"
 remove_container
 
-free=$(df --output=avail -B1 -- "$build" | tail -n 1)
+# The engine keeps images and BuildKit's cache on its own disk, where that is another.
+{ read -r && read -r free && read -r free_engine; } \
+  < <(df --output=avail -B1 -- "$build" "$(engine_folder)")
 if [[ $free -lt $disk_free_min ]]; then
   complain "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\"" \
-    "(make room, or: scripts/prune.sh)"
+    "(lower \"keep\", or: rm -r ${cache})"
+  finish error 75
+fi
+
+if [[ $free_engine -lt $disk_free_min ]]; then
+  complain "only $((free_engine >> 20)) MiB are free for the engine, less than \"disk_free_min\"" \
+    "(lower \"build_cache_max\", or: docker builder prune; docker image prune)"
   finish error 75
 fi
 
@@ -301,10 +293,12 @@ for step in "${steps[@]}"; do
   fi
 
   # A build without a Dockerfile fails before npm spends a minute, in the words of its own script.
-  if [[ $step == npm-install ]] && ! has_dockerfile; then
-    step=build
+  if [[ $step == npm-install ]]; then
+    find_dockerfile
+    if [[ ! $dockerfile ]]; then
+      step=build
+    fi
   fi
-
   run_step
   if [[ $step == clone ]] && skips_ci; then
     echo "pipeline.sh: the head commit says [skip ci]"

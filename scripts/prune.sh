@@ -6,7 +6,7 @@
 #           them go the tags they gave their images here, the images (by ID, unless another build,
 #           a container or somebody's tag has them), and containers of theirs.
 #           In builds/.cache what was used least lately, while it is larger than CACHE_MAX bytes
-#           (10 GiB).
+#           (10 GiB). What BuildKit has cached beyond `build_cache_max`.
 # In a registry nothing is removed.
 #
 # Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay
@@ -230,6 +230,29 @@ limit_cache() {
   done < <(find "${locks[@]}" -maxdepth 0 -type f -printf '%T@ %p\n' 2>/dev/null | sort -n)
 }
 
+# limit_build_cache: has the engine remove what BuildKit has cached beyond the limit, least lately
+# used first. The limit is that of the newest build. A client of version 28 has another name for the
+# option.
+limit_build_cache() {
+  local folder newest limit help
+  local -a found
+
+  list_directories "$id_pattern"
+  newest=$(printf '%s\n' "${found[@]}" | LC_ALL=C sort -t / -k 4 | tail -n 1)
+  limit=$(setting_of "$newest" build_cache_max)
+  folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || return 0
+  printf %s "$folder" >.cache/engine # for engine_folder
+  if [[ ! $limit || $limit == 0 ]] || ! help=$(docker builder prune --help 2>/dev/null); then
+    return 0
+  fi
+
+  if [[ $help == *--max-used-space* ]]; then
+    docker builder prune --force --all --max-used-space "$limit" >/dev/null 2>&1 || true
+  else
+    docker builder prune --force --all --keep-storage "$limit" >/dev/null 2>&1 || true
+  fi
+}
+
 # measure: sets $size, in bytes. Files may come and go while du counts.
 measure() {
   size=$(du -s -B1 .cache 2>/dev/null | cut -f1) || true
@@ -266,6 +289,7 @@ code=0
 bury_old_builds
 erase_buried
 limit_cache
+limit_build_cache
 if [[ $code -ne 0 ]]; then
   fail "$code" "the Docker engine does not answer: images stay until the next time"
 fi

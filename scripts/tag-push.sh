@@ -7,7 +7,8 @@
 # Only the image that was tested is pushed: docker pushes its first tag, the others are set by
 # digest. A full version is never overwritten: with the same image behind it the rest is completed;
 # from the same commit as another image, that one stays and gets the rest; from another commit, the
-# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to.
+# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, and a tag
+# with the commit's digits in it is never moved.
 # Cut off half-way, it is completed by running it again.
 #
 # Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
@@ -55,27 +56,48 @@ confirm() {
 # sort_tags: what is still to be set: $plain, which follow the build, and $aliases, which only go
 # up.
 sort_tags() {
-  local tag
+  local tag is_alias='^([0-9]+(\.[0-9]+)?|latest)$'
 
   plain=() aliases=()
   for tag in "${tags[@]}"; do
     if [[ ${confirmed[$tag]-} ]]; then
       continue
-    elif [[ ! $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]]; then
+    fi
+
+    if [[ $tag =~ $is_alias ]]; then
+      if may_move "$tag"; then
+        aliases+=("$tag")
+      fi
+    elif [[ $tag != *"${commit:0:7}"* ]]; then
       plain+=("$tag")
     elif ! ask "$tag"; then
-      aliases+=("$tag")
+      plain+=("$tag")
     elif same; then
       confirm "$tag" "$digest"
     else
-      ask_label "$tag" version
-      if is_higher "$label"; then
-        echo "tag-push.sh: $name:$tag stays at $label, which is higher than $version"
-      else
-        aliases+=("$tag")
-      fi
+      # Seven digits may be another commit's too: https://git-scm.com/docs/git-rev-parse, --short
+      ask_label "$tag" revision
+      echo "tag-push.sh: $name:$tag never moves, and stays at commit ${label:-of nobody we know}"
     fi
   done
+}
+
+# may_move ALIAS: does it have to be set, and does it not go down?
+may_move() {
+  if ! ask "$1"; then
+    return 0
+  fi
+
+  if same; then
+    confirm "$1" "$digest"
+    return 1
+  fi
+
+  ask_label "$1" version
+  if is_higher "$label"; then
+    echo "tag-push.sh: $name:$1 stays at $label, which is higher than $version"
+    return 1
+  fi
 }
 
 # is_higher VERSION: is it a release, and above ours?
@@ -90,14 +112,20 @@ is_higher() {
 # push_first TAG: the layers go with it, by docker; and the digest the registry answers with is
 # noted.
 push_first() {
+  local reason
   if ! docker tag "$image" "$name:$1"; then
     need_engine
     fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"
   fi
 
   if ! watch docker push "$name:$1"; then
-    fail 75 "cannot push $name:$1" \
-      "(docker's reason is above; credentials: docker login; image gone: build.sh again)"
+    reason=$(last_words)
+    if is_refusal "$reason"; then
+      fail_for_good "the registry refuses $name:$1: $reason" \
+        "(docker login? may this user push there?)"
+    fi
+    need_engine
+    fail 75 "cannot push $name:$1: $reason (credentials: docker login; image gone: build.sh again)"
   fi
 
   if [[ $(<"$build/.said") =~ digest:\ (sha256:[0-9a-f]{64}) ]]; then

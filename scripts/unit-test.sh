@@ -15,6 +15,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+. "${self%/*}/lib/dockerfile.sh"
 
 # why_not: prints the reason why there is nothing to run, if there is one.
 why_not() {
@@ -50,10 +51,38 @@ end_of_container() {
   echo "${events##*create }"
 }
 
-# explain: fails, with who is to blame that the tests did not pass.
-explain() {
-  local end
+# last_lines COUNT: prints what the tests said last, without colours.
+last_lines() {
+  tail -c "+$((begin + 1))" -- "$build/console.log" | tail -n "$1" | tr -d '\0' \
+    | sed $'s/\033\\[[0-9;]*m//g'
+}
 
+# no_test_ran: does the last summary of node's runner, mocha, jest, vitest or tap say there was
+# none?
+no_test_ran() {
+  local summary none
+  summary='^(# |ℹ )tests [0-9]+$|^ *[0-9]+ passing|^Tests:? +[0-9]|^1\.\.[0-9]+'
+  summary+='|^No tests? (files? )?found, exiting with code 0'
+  none='tests 0$|^ *0 passing|^1\.\.0|exiting with code 0'
+  summary=$(last_lines 40 | grep -E "$summary" | tail -n 1) || true
+  [[ $summary =~ $none ]]
+}
+
+# stages: prints the named stages of the Dockerfile but the one that was built, commas between them.
+stages() {
+  local names
+  find_dockerfile
+  names=$(sed -nE 's/^\s*FROM\s.*\sAS\s+(\S+).*/\1/Ip' "$build/src/$dockerfile" \
+    | grep -vxF -e "${target:-$(setting target)}" | tr '\n' ' ') || true
+  names=${names% }
+  echo "${names// /, }"
+}
+
+# explain: fails, with who is to blame that the tests did not pass. Their own words only add advice.
+explain() {
+  local end missing names advice=''
+  missing='Cannot find (module|package)|MODULE_NOT_FOUND|EAI_AGAIN|ENOTFOUND|ENETUNREACH'
+  missing+='|No tests? (files? )?found|not found$|[Cc]ould not resolve'
   need_engine
   end=$(end_of_container)
   if [[ $end == *oom* ]]; then
@@ -61,15 +90,40 @@ explain() {
   fi
 
   if [[ $code == 12[67] ]]; then
+    names=$(stages)
+    advice="no other stage is named that \"test.target\" could be"
+    if [[ $names ]]; then
+      advice="set \"test.target\" to a stage that has them: $names"
+    fi
     fail 1 "the image has no runnable \"${command[0]}\", or the test script's runner is not in it" \
-      "(built without development dependencies? set \"test.target\" to a stage that has them)"
+      "(built without development dependencies? $advice)"
   fi
 
   if [[ " $end " != *" die $code "* ]]; then
     fail 75 "the engine did not run the tests to their end (its reason is above)"
   fi
 
-  fail 1 "${command[*]} failed with exit code $code"
+  if [[ $code -eq 254 && ${command[0]} == npm ]]; then
+    advice=" (npm found no package.json in the image: set its WORKDIR to where that stands)"
+  elif last_lines 200 | grep -E "$missing" >/dev/null; then
+    advice="its files and development dependencies must be in the image)"
+    if [[ $(<"$build/settings/test/network") == none ]]; then
+      advice="it ran without network, see test.network; $advice"
+    fi
+    advice=" ($advice"
+  fi
+  fail 1 "${command[*]} failed with exit code $code$advice"
+}
+
+# skip REASON: there is nothing to vouch for.
+skip() {
+  if [[ $(<"$build/settings/test/required") == true ]]; then
+    fail 1 "$1, and \"test.required\" is set"
+  fi
+
+  echo "unit-test.sh: skipped: $1"
+  leave tested "$image"$'\n'"skipped: $1"$'\n'
+  exit 0
 }
 
 open_build "$@"
@@ -83,13 +137,7 @@ rm -f -- "$build/tested"
 
 reason=$(why_not)
 if [[ $reason ]]; then
-  if [[ $(<"$build/settings/test/required") == true ]]; then
-    fail 1 "$reason, and \"test.required\" is set"
-  fi
-
-  echo "unit-test.sh: skipped: $reason"
-  leave tested "$image"$'\n'"skipped: $reason"$'\n'
-  exit 0
+  skip "$reason"
 fi
 
 runner=$image
@@ -101,15 +149,22 @@ fi
 ci_variables
 remove_container # one may be left from a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
+size_of_log begin
 code=0
 run_container --rm --log-driver none --network "$(<"$build/settings/test/network")" \
   --memory "$memory" --memory-swap "$memory" --pids-limit "$(<"$build/settings/test/pids")" \
   -- "$runner" "${command[@]}" || code=$?
+line="unit-test.sh: the tests ended with exit code $code"
+echo "$line"
+find_in_log "$line"
 if [[ $code -ne 0 ]]; then
   explain
 fi
 
 rm -f -- "$build/.container" # --rm has done it
+if no_test_ran; then
+  skip "no test ran"
+fi
 
 tested=$image$'\npassed\n'
 if [[ $runner != "$image" ]]; then

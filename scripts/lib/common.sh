@@ -47,6 +47,12 @@ fail() {
   exit "$1"
 }
 
+# fail_for_good WORDS: it is ours, but to try it again would change nothing.
+fail_for_good() {
+  : >"$build/.lasting" || true
+  fail 75 "$@"
+}
+
 # open_build ARGS...: opens the build directory that is a step's one argument. What a step prints
 # that was called by itself goes to console.log too, and runs/STEP.json tells how it ended.
 open_build() {
@@ -181,8 +187,8 @@ fact() {
   printf %s "${BASH_REMATCH[1]//\\\"/\"}"
 }
 
-# setting NAME: prints a text among the settings, as test/network; nothing where it is null. (One that
-# never is null can be read as "$(<"$build/settings/NAME")", which saves 0.5 ms each.)
+# setting NAME: prints a text among the settings, as test/network; nothing where it is null. (One
+# that never is null can be read as "$(<"$build/settings/NAME")", which saves 0.5 ms each.)
 setting() {
   if [[ -f $build/settings/$1 ]]; then
     printf %s "$(<"$build/settings/$1")"
@@ -307,6 +313,13 @@ inside() {
       fail 1 "$path leads out of the checkout, to $real (make it a file of the repository)"
     fi
   done < <(realpath -mz -- "${paths[@]/#/$build/src/}")
+}
+
+# in_src ARGS...: git in the checkout, which runs nothing of it, and whose answers do not hang on
+# how the operator has set up git.
+in_src() {
+  git -C "$build/src" -c core.hooksPath=/dev/null -c core.fsmonitor=false \
+    -c log.showSignature=false -c log.mailmap=false "$@"
 }
 
 # wrapper MODULE ARGS...: runs a module of the Python side, by $PYTHON, else the checkout's virtual

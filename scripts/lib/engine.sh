@@ -13,6 +13,23 @@ need_engine() {
     || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
 }
 
+# engine_folder: prints where the engine keeps its data, if that is on this host; else the builds
+# folder. prune.sh keeps the answer, as to ask takes 25 ms.
+engine_folder() {
+  local folder=''
+
+  if [[ -f $cache/engine ]]; then
+    folder=$(<"$cache/engine")
+  else
+    folder=$(timeout --foreground 10 "${DOCKER:-docker}" info --format '{{.DockerRootDir}}' \
+      2>/dev/null) || true
+  fi
+  if [[ ! -d $folder || ${DOCKER_HOST:-unix:} != unix:* ]]; then
+    folder=${cache%/*}
+  fi
+  echo "$folder"
+}
+
 # run_container OPTION... -- IMAGE COMMAND...: runs the command in the image, under the build's name
 # for its container, and with what $ci tells of the build. The command's first word takes the entry
 # point's place, which might be a server that never ends.

@@ -54,8 +54,41 @@ watch() {
 
 # said PATTERN: did the watched command print it? An extended regular expression, in letters of any
 # case.
-said() { grep -qiE -- "$1" "$build/.said"; }
+said() { grep -qsiE -- "$1" "$build/.said"; }
 
-# full_disk: did the watched command fail for want of room? Its own words may have found none
-# either.
-full_disk() { [[ $unkept -eq 1 ]] || said 'no space left on device|ENOSPC'; }
+# last_words: prints the last line of the watched command, in which a tool itself says why it ended.
+last_words() {
+  tail -n 20 -- "$build/.said" | tr -d '\0\r' | grep -vE '^[[:space:]]*$|^View build details' \
+    | tail -n 1 | cut -c 1-300 || true
+}
+
+# no_room: is the disk of the builds full, or the engine's? Or could not all be kept that a command
+# said?
+no_room() {
+  local free
+
+  if [[ ${unkept-0} -eq 1 ]]; then
+    return 0
+  fi
+
+  for free in $(df --output=avail -B1 -- "$build" "$(engine_folder)" 2>/dev/null | tail -n +2); do
+    if [[ $free -lt 4194304 ]]; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+# find_in_log LINE: waits until the tee has written what was printed so far, of which this line is
+# the last; a second at most, as a stray process may print on. Sets $log_size.
+find_in_log() {
+  local _
+
+  for _ in {1..100}; do
+    if { [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log") == "$1" ]]; } 2>/dev/null; then
+      break
+    fi
+    sleep 0.01
+  done
+  size_of_log log_size
+}

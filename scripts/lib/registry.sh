@@ -31,7 +31,7 @@ ask() {
   theirs='' digest=''
   if ! said=$(inspect "$1" --raw 2>&1 >"$manifest"); then
     said=$(last_words_of_skopeo "$said")
-    if [[ $said =~ (manifest|name)\ unknown:[^:]*$ ]]; then
+    if [[ $said =~ (manifest|name)\ unknown:[^:]*$ ]] || is_not_listed "$1" "$said"; then
       return 1
     fi
     fail_to_ask "$1" "$said"
@@ -41,6 +41,29 @@ ask() {
   digest=sha256:${digest%% *}
   if [[ $(<"$manifest") =~ $config ]]; then
     theirs=${BASH_REMATCH[1]}
+  fi
+}
+
+# is_refusal REASON: is it one that stays? A registry refuses by 401, 403, 405, or as a tag is
+# immutable.
+is_refusal() {
+  local refused='denied|unauthorized|authentication required|forbidden|insufficient_scope|immutable'
+  refused+='|already exists|not allowed|(status|code)[^0-9]*(401|403|405)'
+  grep -qiE -- "$refused" <<<"$1"
+}
+
+# is_not_listed TAG REASON: some registries answer 401 or 403 for what is not there. Their list of
+# tags tells.
+is_not_listed() {
+  local list
+  if ! is_refusal "$2"; then
+    return 1
+  fi
+
+  if list=$(skopeo list-tags --tls-verify="$tls" -- "docker://$name" 2>&1); then
+    [[ $list != *"\"$1\""* ]]
+  else
+    [[ $list == *"name unknown"* || $list == *"code from registry 404"* ]]
   fi
 }
 
@@ -77,7 +100,12 @@ set_tag() {
   if ! said=$(skopeo --insecure-policy copy --all --preserve-digests \
     --src-tls-verify="$tls" --dest-tls-verify="$tls" --digestfile "$build/.set.$1" \
     -- "docker://$name@$2" "docker://$name:$1" 2>&1); then
-    fail 75 "cannot set $name:$1: $(last_words_of_skopeo "$said") (credentials: docker login)"
+    said=$(last_words_of_skopeo "$said")
+    if is_refusal "$said"; then
+      fail_for_good "the registry refuses $name:$1: $said" \
+        "(if its tags are immutable, leave this one out of \"publish\")"
+    fi
+    fail 75 "cannot set $name:$1: $said (is the registry up? credentials: docker login)"
   fi
 
   set=$(<"$build/.set.$1")
