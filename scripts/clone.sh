@@ -46,7 +46,11 @@ fetch_refs() {
   fi
 
   LC_ALL=C watch remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
-    '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*'
+    '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
+  if [[ -s $mirror/shallow ]]; then
+    rm -rf -- "$mirror"
+    fail 1 "$url is a shallow repository, and no version can be told without history (push it whole)"
+  fi
 }
 
 # follow_default_branch: the mirror's HEAD names the default branch, which version.sh asks for. The
@@ -83,9 +87,9 @@ fetch_commit() {
   return 1
 }
 
-# check_out: makes $half, a work tree of the commit. No filter runs: LFS files come later. git's
-# exit code decides: with "error:" before a file it could not convert, it may have made a usable
-# tree.
+# check_out: makes $half, a work tree of the commit. No filter runs: LFS files come later. git ends
+# with 0 and an "error:" where it could not convert a file, which is there, or not read one, which
+# is not.
 check_out() {
   rm -rf -- "$half"
   git clone -q --no-checkout -- "$mirror" "$half" || return
@@ -95,6 +99,16 @@ check_out() {
     blame_checkout
     return 1
   fi
+
+  if said '^error: (packfile|unable to read|inflate|.*corrupt)'; then
+    return 1
+  fi
+
+  if said '^error: ' && [[ -n $(git -C "$half" ls-files --deleted) ]]; then
+    blame_checkout
+    return 1
+  fi
+
   git -C "$half" rev-list --quiet "$commit"
 }
 
@@ -107,10 +121,19 @@ blame_checkout() {
     fail 75 "cannot write $half: $reason (df shows which disk is full)"
   fi
 
-  # To archive it reads each of its files.
-  if in_mirror "${unfiltered[@]}" archive "$commit" >/dev/null; then
+  if mirror_is_whole; then
     fail 1 "git does not check out $commit: $reason"
   fi
+}
+
+# mirror_is_whole: can each file of the commit be read from it?
+mirror_is_whole() {
+  in_mirror ls-tree -r --full-tree "$commit" >"$build/.tree" || return
+  sed -n 's/^[0-9]* blob \([0-9a-f]*\)\t.*/\1/p' "$build/.tree" >"$build/.blobs"
+  if in_mirror cat-file --batch-check <"$build/.blobs" | grep ' missing$' >/dev/null; then
+    return 1
+  fi
+  in_mirror cat-file --batch --buffer <"$build/.blobs" >/dev/null
 }
 
 # fetch_submodules: at the commits that the tree names. What the mirror has of them is not fetched
@@ -142,7 +165,8 @@ blame_submodule() {
   fi
 
   if said 'No url found for submodule path'; then
-    fail 1 "$reason (add it there, or remove the entry from the tree)"
+    reason=$(grep -m 1 'No url found for submodule path' "$build/.said")
+    fail 1 "${reason#*: } (add it there, or remove the entry from the tree)"
   fi
 
   if said 'Permission denied \(publickey|Host key verification failed|ssh: '; then
@@ -153,9 +177,16 @@ blame_submodule() {
     "(is its url in .gitmodules right, and may the token read it?)"
 }
 
-# fetch_lfs_files: into the mirror, where later builds find them, and from there.
+# fetch_lfs_files: into the mirror, where later builds find them, and from there. The link to it is
+# there for the pull alone.
 fetch_lfs_files() {
-  local pull='git lfs install --local >/dev/null && git lfs pull'
+  # shellcheck disable=SC2016 # for git's shell to expand
+  local pull='lfs=$(git rev-parse --absolute-git-dir)/lfs
+    rm -rf -- "$lfs" && ln -s "$LFS_STORAGE" "$lfs"
+    git lfs install --local >/dev/null && git lfs pull
+    code=$?
+    rm -f -- "$lfs"
+    exit "$code"'
 
   if ! git lfs version >/dev/null 2>&1; then
     fail 75 "the repository keeps files in Git LFS, which this host lacks (install git-lfs)"
@@ -165,14 +196,15 @@ fetch_lfs_files() {
     fail 1 ".lfsconfig is a symbolic link, and may lead anywhere (make it a file of the repository)"
   fi
 
-  local -a kept=(-C "$half" -c "lfs.storage=$mirror/lfs")
-  if ! remote "${kept[@]}" -c alias.files="!$pull" files; then
+  mkdir -p -- "$mirror/lfs"
+  export LFS_STORAGE=$mirror/lfs
+  if ! remote -C "$half" -c alias.files="!$pull" files; then
     fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
   fi
 
   if [[ -f $half/.gitmodules ]] \
-    && ! remote "${kept[@]}" submodule --quiet foreach --recursive "$pull"; then
-    fail 75 "cannot fetch the repository's Git LFS files (git's reason is above)"
+    && ! remote -C "$half" submodule --quiet foreach --recursive "$pull"; then
+    fail 75 "cannot fetch the Git LFS files of a submodule (git's reason is above)"
   fi
 }
 
@@ -186,10 +218,6 @@ unfiltered=(-c filter.lfs.process= -c filter.lfs.smudge= -c filter.lfs.required=
 echo "clone.sh: $entry, $(fact ref) at $commit"
 lock_cache "$mirror"
 if ! get_commit; then
-  if said '^(fatal|error|warning): .*shallow'; then
-    fail 1 "cannot fetch $url: it is a shallow repository, without its history (push it whole)"
-  fi
-
   if ! remote ls-remote -- "$url" HEAD >/dev/null; then
     fail 75 "cannot fetch $url (is it there, and may the token read it?)"
   fi
@@ -211,5 +239,6 @@ if [[ ! ${HISTORY_ONLY-} ]] && git -C "$half" grep -q --recurse-submodules 'filt
   fetch_lfs_files
 fi
 
+flock -u "$cache_lock" # what git may have left running is to hold it no longer
 rm -rf -- "$build/src"
 mv -T -- "$half" "$build/src"

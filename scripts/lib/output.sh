@@ -57,9 +57,10 @@ watch() {
 said() { grep -qsiE -- "$1" "$build/.said"; }
 
 # last_words: prints the last line of the watched command, in which a tool itself says why it ended.
+# (BuildKit has a number before each line that is not its own.)
 last_words() {
-  tail -n 20 -- "$build/.said" | tr -d '\0\r' | grep -vE '^[[:space:]]*$|^View build details' \
-    | tail -n 1 | cut -c 1-300 || true
+  tail -n 20 -- "$build/.said" | tr -d '\0\r' \
+    | grep -vE '^[[:space:]]*$|^#[0-9]+ |^View build details' | tail -n 1 | cut -c 1-300 || true
 }
 
 # no_room: is the disk of the builds full, or the engine's? Or could not all be kept that a command

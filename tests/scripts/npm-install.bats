@@ -173,22 +173,41 @@ s = h.HTTPServer(("127.0.0.1", 0), Handler); print("port", s.server_port); s.ser
 }
 
 @test "what fails beside another package manager's lock file is told whose that is" {
-  settings='{"install": {"command": ["false"]}}'
-  project
+  project package.json "$(package '"scripts": {"preinstall": "exit 1"}')"
   for pair in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
     touch "$src/${pair%:*}"
-    fails 1 "${pair%:*} belongs to ${pair#*:} (set \"install.command\" in config.json)" "$scripts/npm-install.sh" "$build"
+    fails 1 "${pair%:*} belongs to ${pair#*:} (set \"install.command\": [\"${pair#*:}\", \"install\"] in config.json)" "$scripts/npm-install.sh" "$build"
     rm "$src/${pair%:*}"
   done
   touch "$src/yarn.lock"
   lock >"$src/package-lock.json" # then that was npm's
-  fails 1 'false failed' "$scripts/npm-install.sh" "$build"
+  fails 1 'npm ci' "$scripts/npm-install.sh" "$build"
+  change '.settings.install.command = ["yarn-is-not-here"]'
+  rm -f "$src/package-lock.json"
+  fails 1 'yarn-is-not-here failed with exit code 127' "$scripts/npm-install.sh" "$build" # advice that was followed is not given
 }
 
 @test "what a failing script prints is shown, on whichever output, and its code is the repository's fault" {
   project package.json "$(package '"scripts": {"preinstall": "echo to stdout $((1 + 1)); echo to stderr $((1 + 1)) >&2; exit 75"}')"
   fails 1 'failed (npm' "$scripts/npm-install.sh" "$build"
   [[ $output == *"to stdout 2"* && $output == *"to stderr 2"* ]]
+}
+
+@test "files that bear an old time are new to the next docker build" {
+  DOCKERFILE=$(printf 'FROM %s\nCOPY . /app' "$BASE_IMAGE")
+  for version in one two; do # of the same length
+    project package.json "$(package '"scripts": {"prepare": "cp version.src version.txt && touch -d @1000000000 version.txt"}')" \
+      package-lock.json "$(lock)" version.src "$version" Dockerfile "$DOCKERFILE"
+    install
+    "$scripts/version.sh" "$build"
+    "$scripts/build.sh" "$build"
+    id=$("$DOCKER" create "$(<"$build/image")" none)
+    "$DOCKER" cp "$id:/app/version.txt" - | tar -xO >"$work/seen"
+    "$DOCKER" rm "$id" >"$work/removed"
+    "$DOCKER" rmi -f "$(<"$build/image")" >"$work/removed"
+    [[ $(<"$work/seen") == "$version" ]]
+  done
+  [[ -z $(find "$src" -path "$src/.git" -prune -o ! -newer "$build/build.json" -print -quit) ]]
 }
 
 @test "install.command is run as it is, without package.json too" {

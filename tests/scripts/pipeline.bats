@@ -188,7 +188,7 @@ all_succeed() {
   repository app package.json '{"scripts": {"preinstall": "echo npm was asked"}}'
   configure app
   stage
-  ends 1 failure build 'build.sh: no Dockerfile in src/. (set "dockerfile" in config.json)'
+  ends 1 failure build 'build.sh: no Dockerfile in the repository (add one'
   [[ $output != *"npm was asked"* && $(result '[.steps[].name] | join(" ")') == "clone build" ]]
 }
 

@@ -91,6 +91,36 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: no test script"* ]]
 }
 
+@test "a runner that says it found no test: skipped, and red where tests are required" {
+  while IFS= read -r words; do
+    runs sh -c "echo before; printf '%b\\n' '$words'"
+    unit_test
+    [[ $status -eq 0 && $(tail -n +2 "$build/tested") == "skipped: no test ran" ]] || { echo "$words: $output" && false; }
+  done <<'END'
+# tests 0\n# suites 0\n# pass 0\n# fail 0
+\033[34mℹ tests 0\033[39m\nℹ pass 0
+No tests found, exiting with code 0
+No test files found, exiting with code 0
+\n  0 passing (3ms)\n
+END
+  setting required true
+  unit_test
+  is_red 'no test ran, and "test.required" is set'
+}
+
+@test "a runner that found some, last, is green" {
+  while IFS= read -r words; do
+    runs sh -c "printf '%b\\n' '$words'"
+    unit_test
+    [[ $status -eq 0 && $(tail -n +2 "$build/tested") == passed ]] || { echo "$words: $output" && false; }
+  done <<'END'
+# tests 0\n# pass 0\n# tests 12\n# pass 12
+ℹ tests 3
+  0 passing\n  5 passing (1s)
+all fine: 0 tests skipped
+END
+}
+
 @test "where tests are required, having none is red" {
   setting required true
   package '{}'
@@ -146,7 +176,38 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   is_red 'the image has no runnable "jest", or the test script'
   runs sh -c 'jest --ci' # as npm does it
   unit_test
-  is_red 'set "test.target" to a stage that has them'
+  is_red '"test.target" could be)'
+}
+
+@test "a runner that is not in the image: the message names the stages there are" {
+  printf 'FROM scratch AS deps\nFROM deps as Builder\nFROM scratch AS final\nCOPY . /\n' >"$build/src/Dockerfile"
+  change '.settings.target = "final"'
+  runs no-such-runner
+  unit_test
+  is_red 'set "test.target" to a stage that has them: deps, Builder)'
+  echo "FROM scratch" >"$build/src/Dockerfile"
+  unit_test
+  is_red 'no other stage is named that "test.target" could be)'
+}
+
+@test "a red test for want of a module, a name or the network has that advice; any other has not" {
+  for words in "Cannot find module 'x'" 'getaddrinfo EAI_AGAIN registry.npmjs.org' 'Error [ERR_MODULE_NOT_FOUND]: no x' 'sh: jest: not found'; do
+    runs sh -c "echo \"$words\"; exit 1"
+    unit_test
+    is_red 'failed with exit code 1 (it ran without network, see test.network; its files and development dependencies must be in the image)'
+  done
+  setting network '"bridge"'
+  unit_test
+  is_red 'failed with exit code 1 (its files and development dependencies must be in the image)'
+  runs sh -c 'echo "1 != 2"; exit 1'
+  unit_test
+  [[ ${lines[-1]} == *"failed with exit code 1" ]]
+}
+
+@test "npm without a package.json in the image is told to look at WORKDIR" {
+  image_with 'WORKDIR /empty'
+  unit_test
+  is_red '(npm found no package.json in the image: set its WORKDIR to where that stands)'
 }
 
 @test "exit codes that mean something elsewhere are a red test's own" {
@@ -272,6 +333,6 @@ CI_REPO=$(jq -r .settings.repository "$build/build.json")" ]]
 
 @test "20 MB of output arrive" {
   runs sh -c 'yes 0123456789abcde | head -c 20000000'
-  "$scripts/unit-test.sh" "$build" | tail -n +2 | wc -c >"$work/bytes"
+  "$scripts/unit-test.sh" "$build" | sed '1d;$d' | wc -c >"$work/bytes"
   [[ $(<"$work/bytes") -eq 20000000 && -e $build/tested ]]
 }

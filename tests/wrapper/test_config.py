@@ -294,7 +294,11 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
     assert other["timeouts"]["build"] == 1800
     assert loaded.builds == tmp_path / "builds"
     rules = schema.schema()["$defs"]["settings"]["properties"]
-    assert found.keys() == rules.keys() | {"registry", "disk_free_min"}
+    assert found.keys() == rules.keys() | {
+        "registry",
+        "disk_free_min",
+        "build_cache_max",
+    }
 
 
 def test_the_environment_names_server_and_builds_folder(tmp_path):

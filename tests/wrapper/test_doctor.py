@@ -109,7 +109,7 @@ def doctor(tmp_path, github, make_repo, configure, name):
 
 def test_all_is_well(doctor, github, name, tmp_path):
     assert doctor() == 0, doctor.failed
-    for tool in "python", "bash", "git", "npm", "jq", "flock", "setpriv":
+    for tool in "python", "bash", "git", "npm", "jq", "skopeo", "flock", "setpriv":
         assert doctor.has(rf"^ok +{tool} \d+\.\d+"), tool
     assert doctor.has(r"^ok .*docker 28\.2\.2")
     assert doctor.has("^ok .*engine answers")
@@ -130,7 +130,7 @@ def tools_without(tmp_path, tool):
     """A PATH with all that the doctor asks for but one."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    names = ["bash", "sh", "git", "npm", "node", "jq", "flock"]
+    names = ["bash", "sh", "git", "npm", "node", "jq", "skopeo", "flock"]
     names += ["setpriv", "timeout", "git-lfs"]
     names += ["cat", "env", "sed", "realpath", "dirname"]
     for name in names:
@@ -140,7 +140,7 @@ def tools_without(tmp_path, tool):
     return str(folder)
 
 
-@pytest.mark.parametrize("tool", ["npm", "jq", "flock", "setpriv", "timeout"])
+@pytest.mark.parametrize("tool", ["npm", "jq", "skopeo", "flock", "setpriv", "timeout"])
 def test_a_missing_tool(doctor, tmp_path, tool):
     path = tools_without(tmp_path, tool)
     doctor.fails(f"{tool}: No such file or directory .*install", PATH=path)

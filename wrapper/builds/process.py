@@ -48,7 +48,8 @@ def call(
     )
     if done.returncode == 0:
         return os.fsdecode(done.stdout)
-    reason = last_words(done.stderr.decode(errors="replace"))
+    # A step called by itself prints all to its output, as it does for console.log.
+    reason = last_words((done.stderr or done.stdout).decode(errors="replace"))
     words = console.line(reason) or f"exit {done.returncode}"
     if done.returncode == 124:
         words = f"{script} did not end within {limit} s"
