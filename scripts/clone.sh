@@ -47,7 +47,7 @@ fetch_refs() {
 
   LC_ALL=C watch remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
     '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
-  if [[ -s $mirror/shallow ]]; then
+  if [[ -s $mirror/shallow ]] || said 'shallow roots are not allowed to be updated'; then
     rm -rf -- "$mirror"
     fail 1 "$url is a shallow repository, and no version can be told without history (push it whole)"
   fi

@@ -457,6 +457,19 @@ packs() {
   done
 }
 
+@test "a cache on another disk than the builds serves as well" {
+  [[ $EUID -eq 0 ]] || skip "mounting another disk takes root"
+  mkdir -p "$work/builds/.cache"
+  mount -t tmpfs -o size=16m tmpfs "$work/builds/.cache"
+  for _ in 1 2; do
+    stage
+    run -0 "$scripts/clone.sh" "$build"
+    [[ $output != *"anew"* ]]
+    whole
+  done
+  umount "$work/builds/.cache"
+}
+
 @test "a shallow remote is told as that, at once" {
   for n in 1 2 3; do commit app file "$n"; done
   git clone -q --depth 1 "file://$work/app" "$work/shallow"

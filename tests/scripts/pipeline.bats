@@ -487,6 +487,26 @@ all_succeed() {
   [[ $(result '.steps | length') -eq 0 && $(result .message) == *'less than "disk_free_min"'* ]]
 }
 
+@test "too little free disk for the engine is as much an error, with advice that helps" {
+  [[ $EUID -eq 0 ]] || skip "mounting a small disk takes root"
+  copy "$prepared"
+  mkdir -p "$work/small" "$work/builds/.cache"
+  mount -t tmpfs -o size=1m tmpfs "$work/small"
+  echo "$work/small" >"$work/builds/.cache/engine"
+  change '.settings.disk_free_min = 2097152'
+  ends 75 error clone 'MiB are free for the engine, less than "disk_free_min" (lower "build_cache_max"'
+  umount "$work/small"
+  ends 0 success null
+}
+
+@test "a step that is killed is told as that" {
+  copy "$prepared"
+  mkdir "$work/bin"
+  printf '#!/bin/sh\ncase $1 in push) kill -KILL $PPID ;; *) exec "%s" "$@" ;; esac\n' "$DOCKER" >"$work/bin/docker" && chmod +x "$work/bin/docker"
+  change '.settings.image += ".other" | .settings.retries["tag-push"] = 0'
+  FROM=tag-push DOCKER=$work/bin/docker ends 75 error tag-push 'tag-push was ended by KILL (out of memory? dmesg tells)'
+}
+
 @test "a disk that fills up is an error that names the step" {
   [[ $EUID -eq 0 ]] || skip "mounting a small disk takes root"
   mkdir -p "$work/builds" "$work/package"

@@ -136,6 +136,29 @@ kept() {
   kept 1 3
 }
 
+@test "what BuildKit keeps is brought down to build_cache_max" {
+  [[ $EUID -eq 0 ]] || skip "an engine of its own takes root"
+  # shellcheck disable=SC1091
+  . "$root/tests/support/services.bash"
+  own=$(mktemp -d /tmp/engine.XXXXXX)
+  start_engine "$own"
+  made 1 success
+  jq '.settings.build_cache_max = 104857600' "$build/build.json" >"$work/limited" && cp "$work/limited" "$build/build.json"
+  mkdir "$work/context"
+  for n in 1 2 3; do
+    head -c 100M /dev/urandom >"$work/context/$n"
+    printf 'FROM scratch\nCOPY %s /\n' "$n" | DOCKER_BUILDKIT=1 "$DOCKER" build -q -f - "$work/context" >"$work/id"
+    "$DOCKER" rmi -f "$(<"$work/id")"
+    rm "$work/context/$n"
+  done
+  cached() { "$DOCKER" system df --format '{{.Type}} {{.Size}}' | sed -n 's/^Build Cache //p' | numfmt --from=si --suffix=B | tr -d B; }
+  [[ $(cached) -ge 290000000 ]]
+  prune
+  [[ $(cached) -le 110000000 && $(<"$builds/.cache/engine") == "$own/data" ]]
+  stop_engine "$own"
+  rm -rf "$own"
+}
+
 @test "builds by hand count by their age" {
   made 1 - 2 manual
   made 2 - 2 manual
