@@ -1,5 +1,7 @@
 """Bumps, identifiers, and what comes next after a history's releases."""
 
+from textwrap import indent
+
 import pytest
 from semver import Version
 
@@ -43,7 +45,6 @@ def test_parse(text, version):
         ("fix: a\n\nbreaking change: in lower case is prose", 0),
         ("revert: feat: a", 0),
         ('Revert "feat!: a"\n\nThis reverts commit 1a2b3c4.', 0),
-        ("Merge pull request #5 from o/feat\n\nfeat: a title", 0),
         ("Add search (#7)\n\n* feat: a\n\n* fix: b", 1),
         ("Add search (#7)\n\n* fix: b\n\n* refactor(x)!: a", 2),
         ("fix: a (#8)\n\n* feat: a\r\n", 1),
@@ -51,6 +52,146 @@ def test_parse(text, version):
     ],
 )
 def test_change(message, size):
+    assert change(message) == size
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        "BREAKING CHANGE:\ny",
+        "BREAKING CHANGE:\n\ny",
+        "BREAKING-CHANGE:\ny",
+        "BREAKING-CHANGE:\r\ny",
+        "BREAKING CHANGE:\ty",
+        "BREAKING CHANGE:y",
+        "BREAKING CHANGE:",
+        "BREAKING CHANGE : y",
+        "BREAKING CHANGE #12 y",
+        "BREAKING-CHANGE #12",
+        "BREAKING CHANGE(api): y",
+        "* BREAKING CHANGE: y",
+        "- BREAKING CHANGE: y",
+        "**BREAKING CHANGE:** y",
+        "**BREAKING CHANGE**: y",
+        "* **BREAKING-CHANGE:** y",
+        "__BREAKING CHANGE:__ y",
+        "  BREAKING CHANGE: y",
+        "\tBREAKING CHANGE #1 y",
+        "\ufeffBREAKING CHANGE: y",
+    ],
+)
+def test_a_breaking_footer(footer):
+    assert change(f"fix: x\n\nWhy.\n\n{footer}\n") == 2
+    assert change(footer) == 2
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "This is a BREAKING CHANGE: y",
+        "This is no\nBREAKING CHANGE, but a fix: y",
+        "BREAKING CHANGE is what it is not",
+        "BREAKING CHANGE",
+        "BREAKING CHANGE\n\ny: z",
+        "BREAKING CHANGE # y",
+        "BREAKING CHANGE#12",
+        "BREAKING CHANGES in 2.0: none",
+        "NON-BREAKING CHANGE: y",
+        "* no BREAKING CHANGE: y",
+        '"BREAKING CHANGE: y" is how it is written',
+        "`BREAKING CHANGE:` is how it is written",
+        "BREAKING\nCHANGE: y",
+        "Breaking change: y",
+        "fix! : y",
+    ],
+)
+def test_prose_that_talks_of_breaking_changes(prose):
+    assert change(f"fix: x\n\n{prose}\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ("feat(app/(dashboard)): a", 1),
+        ("feat((auth)): a", 1),
+        ("feat((a)/(b(c))): a", 1),
+        ("feat(:)): a", 1),
+        ("fix(app/(dashboard))!: a", 2),
+        ("feat(app): a (see b)", 1),
+        ("fix(app): a (feat(b): c)", 0),
+        ("fix(app): drop a (of b)!: c", 0),
+        ("fix(app)(b)!: c", 2),
+        ("fix (app)!: c", 0),
+        ("fix(app\n)!: c", 0),
+    ],
+)
+@pytest.mark.parametrize(
+    "start",
+    [
+        *("", " ", "\t", "\n\n", "\r\n \n", "\ufeff", "\ufeff\n "),
+        *("* ", "fix: b\n\n* "),
+        "Merge pull request #5 from o/feat\n\n",
+        "Merge pull request #5 from o/feat\r\n\r\n",
+        "\ufeffMerge pull request #5 from o/feat\n\n\n ",
+        "Merge branch 'a' into 'main'\n\n",
+        "Merge remote-tracking branch 'o/a'\n\n",
+        "Merge branches 'a' and 'b'\n\n",
+        "Merge tag 'v1.0.0' into main\n\n",
+        "Merged in o/a (pull request #5)\n\n",
+    ],
+)
+def test_a_header_and_what_may_stand_before_it(start, header, size):
+    assert change(start + header) == size
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Merge pull request #5 from o/feat\n\nWords\n\nfeat: not a title",
+        "Merge pull request #5 from o/feat!: a",
+        "Merge pull request #5 from feat: a",
+        "Merge the feeds\n\nfeat: not a title",
+        "Merged in the feeds\n\nfeat: not a title",
+        "Merge branch 'a'\n\n# Conflicts:\n#\tfeat: a",
+        'Merge pull request #5 from o/feat\n\nRevert "feat: a"',
+        "Words\n\n    feat: an example",
+        "Words\n\n  * feat: an example",
+        "Words\n\nfeat!: not a title",
+        "1a2b3c4 is the first bad commit\ncommit {0}\nAuthor: a\n\n    feat!: b\n",
+    ],
+)
+def test_what_is_no_header(message):
+    assert change(message.format("1a2b3c4d" * 5)) == 0
+
+
+def squashed(*messages: str, title: str = "") -> str:
+    """The message that git merge --squash prepares."""
+    listed = "".join(
+        f"\ncommit {i:040x}\nAuthor: A B <a@b>\nDate:   Sun Nov 22 2026\n"
+        f"\n{indent(message, '    ', lambda line: True)}\n"
+        for i, message in enumerate(messages)
+    )
+    return f"{title}Squashed commit of the following:\n{listed}"
+
+
+@pytest.mark.parametrize(
+    ("message", "size"),
+    [
+        (squashed("fix: a"), 0),
+        (squashed("feat: a"), 1),
+        (squashed("fix: a", "feat(x): b\n\nWhy."), 1),
+        (squashed("fix: a", "fix(x)!: b", "c"), 2),
+        (squashed("fix: a\n\nBREAKING CHANGE: b", "feat: c"), 2),
+        (squashed("fix: a\n\n* feat: b\n* fix: c"), 1),
+        (squashed("Merge pull request #5 from o/a\n\nfeat: b"), 1),
+        (squashed("feat: a", title="Add search (#7)\n\n"), 1),
+        (squashed("fix: a\n\nfeat!: b", "Words\n\n    feat: c"), 0),
+        (squashed('Revert "feat: a"', "feature: b"), 0),
+        (squashed("feat: a").replace("Author", "Merge: 1a2b 3c4d\nAuthor"), 1),
+        (squashed("feat: a").replace("Squashed commit", "The commit"), 0),
+    ],
+)
+def test_the_message_of_a_squash_merge(message, size):
     assert change(message) == size
 
 

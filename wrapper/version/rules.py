@@ -33,12 +33,22 @@ def highest(versions: Iterable[Version]) -> Version:
     return max(versions, key=lambda v: (v, v.build is None, v.build or ""))
 
 
+# Blanks and a byte order mark, which PowerShell writes into a file for `git commit -F`,
+# may come before a title; so may the line that a host or git writes above a merge.
+_MERGE = r"(?:Merge pull request #|Merge [a-z -]+'|Merged in \S+ \(pull request #)"
+_TITLE = rf"\A[\s\ufeff]*(?:{_MERGE}.*\n\s*)?"
+# A scope ends at the first parenthesis that a colon follows: it may have others in it.
+_SCOPE = r"(?:\((?:(?!\)!?: ).)*\))?"
 # A commit's own header, or one of those that a squash merge lists.
-_HEADER = r"(?:\A|^\* ){}(?:\([^()\n]*\))?{}: "
+_HEADER = rf"(?:{_TITLE}|^\* ){{}}{_SCOPE}{{}}: "
+# A line of its own, in Markdown or not; "#" as git's trailers allow it.
+_FOOTER = r"^[ \t\ufeff*_-]*BREAKING[ -]CHANGE(?:\([^()\n]*\))?!?(?:[*_]*[ \t]*:| #\d)"
 _FEATURE = re.compile(_HEADER.format("feat", ""), re.MULTILINE | re.IGNORECASE)
-_BREAKING = re.compile(
-    _HEADER.format(r"[\w-]+", "!") + r"|^BREAKING[ -]CHANGE(?:\([^()\n]*\))?!?: ",
-    re.MULTILINE,
+_BREAKING = re.compile(_HEADER.format(r"[\w-]+", "!") + "|" + _FOOTER, re.MULTILINE)
+# What `git merge --squash` prepares: the commits as git log prints them.
+_SQUASH = re.compile(r"^Squashed commit of the following:$", re.MULTILINE)
+_SQUASHED = re.compile(
+    r"^commit [0-9a-f]{40,64}\n(?:\w+:.*\n)+\n((?:    .*(?:\n|\Z)|\n)*)", re.MULTILINE
 )
 
 
@@ -47,7 +57,13 @@ def change(message: str) -> int:
 
     A revert takes nothing back: it is a patch, and what it reverts may be published.
     """
-    return 2 if _BREAKING.search(message) else 1 if _FEATURE.search(message) else 0
+    messages = [message]
+    if _SQUASH.search(message):
+        squashed = _SQUASHED.findall(message)
+        messages += [re.sub("^    ", "", m, flags=re.MULTILINE) for m in squashed]
+    if any(map(_BREAKING.search, messages)):
+        return 2
+    return 1 if any(map(_FEATURE.search, messages)) else 0
 
 
 def bump(version: Version, size: int) -> Version:
