@@ -1,8 +1,11 @@
 """Bumps, identifiers, and what comes next after a history's releases."""
 
+import sys
 from textwrap import indent
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from semver import Version
 
 from wrapper.version.rules import Commit, bump, change, identifier, next_version, parse
@@ -335,3 +338,105 @@ def test_a_merged_release_that_holds_counted_commits_does_not_lower_the_count():
     releases = {"a": "1.0.0", "d": "1.0.1"}
     assert after(merged(*rows[:3]), releases) == "1.1.0-main.2.gccccccc"
     assert after(merged(*rows), releases) == "1.1.0-main.4.geeeeeee"
+
+
+def ancestry(history: list[Commit], sha: str) -> set[str]:
+    """The commit and all its ancestors."""
+    parents = {commit.sha: commit.parents for commit in history}
+    found, waiting = set(), [sha]
+    while waiting:
+        if (each := waiting.pop()) in parents and each not in found:
+            found.add(each)
+            waiting += parents[each]
+    return found
+
+
+def defined(history, releases, package, name, size):
+    """What next_version() gives, as its definition reads: a walk for each release."""
+    found = [(v, c.sha) for c in reversed(history) for v in releases.get(c.sha, ())]
+    floor = [v for v, _ in found if v.prerelease]
+    floor += [package.finalize_version()] if package else []
+    line, sha = set(), history[0].sha
+    while sha:
+        line.add(sha)
+        sha = next((c.parents[0] for c in history if c.sha == sha and c.parents), "")
+    finals = [(v, sha) for v, sha in found if not v.prerelease]
+    last = max((v for v, sha in finals if sha in line), default=None)
+    bases = [base for base in finals if last is None or base[0] >= last]
+    bases.sort(key=lambda base: base[0], reverse=True)
+    counts: dict[Version, list[int]] = {}  # by what is announced
+    for base, sha in [*bases, *([] if last else [(None, "")])]:
+        held = ancestry(history, sha)
+        since = [c.message for c in history if c.sha not in held]
+        bumped = [bump(base, max(map(size, since), default=0))] if base else []
+        first = [] if base or package else [Version(0, 1, 0)]
+        candidate = max(
+            v.replace(prerelease=f"{v.prerelease}.{name}" if v.prerelease else name)
+            for v in floor + bumped + first
+        )
+        if counts and candidate not in counts:
+            break
+        counts.setdefault(candidate, []).append(len(since))
+    ((stem, lengths),) = counts.items()
+    count = f"{max(lengths)}.g{history[0].sha[:7]}"
+    return stem.replace(prerelease=f"{stem.prerelease}.{count}", build=None)
+
+
+NUMBERS = st.integers(0, 2)
+RELEASES = st.builds(
+    Version,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    st.sampled_from([None] * 4 + ["beta.1", "rc.1", "zz"]),
+    st.sampled_from([None] * 4 + ["b"]),
+)
+MESSAGES = st.sampled_from(["fix: a", "fix: a", "a", "feat: a", "feat!: a"])
+PARENTS = st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True)
+HISTORIES = st.lists(
+    st.tuples(PARENTS, MESSAGES, st.lists(RELEASES, max_size=1)),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(HISTORIES, st.none() | RELEASES, st.sampled_from(["main", "0", "zzz"]))
+def test_next_version_is_what_it_is_defined_to_be(rows, package, name):
+    history: list[Commit] = []
+    releases = {}
+    for i, (back, message, called) in enumerate(rows):
+        parents = [f"{i - b:040d}" for b in back if i >= b]
+        history.insert(0, Commit(f"{i:040d}", parents, "", message))
+        releases[f"{i:040d}"] = called
+    held = ancestry(history, history[0].sha)
+    history = [commit for commit in history if commit.sha in held]
+    arguments = history, releases, package, name, change
+    assert next_version(*arguments) == defined(*arguments)
+
+
+def steps_for(merges: int) -> int:
+    """How many lines next_version() runs where each merge brings a release."""
+    history, releases, steps = [Commit("m0", [], "", "one")], {}, 0
+    for i in range(1, merges + 1):
+        side = Commit(f"s{i}", [f"m{i - 1}"], "", "feat: a")
+        history[:0] = [Commit(f"m{i}", [f"m{i - 1}", f"s{i}"], "", "Merge"), side]
+        releases[f"s{i}"] = [Version(1, i), Version(9999, 0, 0, f"rc.{i}")]
+
+    def trace(frame, event, argument):
+        nonlocal steps
+        steps += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        version = next_version(history, releases, Version(9999), "main", change)
+    finally:
+        sys.settrace(before)
+    assert str(version).startswith(f"9999.0.0-rc.{merges}.main.{2 * merges + 1}.g")
+    return steps
+
+
+def test_twice_the_history_takes_twice_the_work():
+    assert steps_for(400) < 3 * steps_for(200)

@@ -121,14 +121,15 @@ def next_version(
     if last is None:
         bases.append((None, ""))  # the beginning
 
+    floor = [max(_before(v, name) for v in targets)] if targets else []
+    beginning = [] if package else [Version(0, 1, 0)]
     stem, count = None, 0
-    for (base, _), messages in zip(bases, _since(history, bases), strict=True):
-        bumped = [bump(base, max(map(size, messages), default=0))] if base else []
-        first = [Version(0, 1, 0)] if not base and not package else []
-        candidate = max(_before(v, name) for v in targets + bumped + first)
+    for (base, _), since in zip(bases, _since(history, bases, size), strict=True):
+        following = [bump(base, since.size)] if base else beginning
+        candidate = max(floor + [_before(v, name) for v in following])
         if stem and stem != candidate:
             break
-        stem, count = candidate, max(count, len(messages))
+        stem, count = candidate, max(count, since.commits)
     assert stem
     return _before(stem, f"{count}.g{history[0].sha[:7]}")
 
@@ -148,18 +149,39 @@ def _first_parents(history: list[Commit]) -> set[str]:
     return line
 
 
+class _Since(NamedTuple):
+    commits: int  # how many
+    size: int  # of the largest change among them
+
+
 def _since(
-    history: list[Commit], bases: list[tuple[Version | None, str]]
-) -> Iterator[list[str]]:
-    """For each base, the messages of the commits it does not contain; one walk."""
-    holders: dict[str, int] = {}  # commit -> which bases contain it, a bit for each
+    history: list[Commit],
+    bases: list[tuple[Version | None, str]],
+    size: Callable[[str], int],
+) -> Iterator[_Since]:
+    """For each base, what the commits are that it does not contain.
+
+    One walk for all of them, in numbers whose bit i is of base i: with 2,000 bases and
+    20,000 commits that takes 0.1 s, and a walk for each takes minutes.
+    """
+    containing: dict[str, int] = {}  # commit -> bases
     for i, (_, sha) in enumerate(bases):
-        holders[sha] = holders.get(sha, 0) | 1 << i
-    groups: dict[int, list[str]] = {}
+        containing[sha] = containing.get(sha, 0) | 1 << i
+    with_size = [0, 0, 0]  # size -> bases that lack a change of it
+    digits: list[int] = []  # of the counts, in binary: k -> bases whose digit k is 1
     for commit in history:
-        bits = holders.pop(commit.sha, 0)
-        groups.setdefault(bits, []).append(commit.message)
+        contained = containing.pop(commit.sha, 0)
         for parent in commit.parents:
-            holders[parent] = holders.get(parent, 0) | bits
+            containing[parent] = containing.get(parent, 0) | contained
+        lacking = contained ^ ((1 << len(bases)) - 1)
+        with_size[size(commit.message)] |= lacking
+        k = 0
+        while lacking:  # each of their counts gets 1 more
+            digits += [0] * (k == len(digits))
+            digits[k], lacking = digits[k] ^ lacking, digits[k] & lacking
+            k += 1
     for i in range(len(bases)):
-        yield [m for bits, some in groups.items() if not bits >> i & 1 for m in some]
+        yield _Since(
+            sum((digit >> i & 1) << k for k, digit in enumerate(digits)),
+            max((s for s, some in enumerate(with_size) if some >> i & 1), default=0),
+        )
