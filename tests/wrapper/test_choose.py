@@ -1,5 +1,7 @@
 """The version of a commit, from what git tells; and what holds for any history."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -141,6 +143,20 @@ def test_the_facts_are_read_as_git_tells_them():
     for cut in range(0, len(gathered), 7):
         with pytest.raises(EOFError):
             read("refs/heads/main", gathered[:cut])
+
+
+def test_an_emoji_does_not_swell_the_messages_of_others():
+    message = "\U0001f600" + "x" * 2_000_000
+    log = "".join(f"{i:040x} \nDATE\n{message[i > 0 :]}\0" for i in range(4)).encode()
+    gathered = log + b"\0\0\0" + b"1:package.json missing\n" + b"\0end"
+    tracemalloc.start()
+    try:
+        found = read("refs/heads/main", gathered)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [commit.message[:1] for commit in found.history] == [message[0], *"xxx"]
+    assert peak < 4 * len(gathered)
 
 
 MESSAGES = ["fix: x", "feat: x", "feat!: x", "x\n\nBREAKING CHANGE: y", "words"]

@@ -11,6 +11,7 @@ Then "end": what git could not read is not taken for what there is not.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,11 +32,12 @@ def read(ref: str, gathered: bytes) -> Facts:
     """The facts, of a commit that is built as this ref. EOFError: they are cut off."""
     if not gathered.endswith(END):
         raise EOFError
-    log, _, rest = gathered.removesuffix(END).partition(b"\0\0")
-    shown, line, batch = rest.split(b"\0", 2)
+    log_end = gathered.index(b"\0\0")
+    shown, line, batch = gathered[log_end + 2 : -len(END)].split(b"\0", 2)
     history = []
-    for record in log.decode(errors="replace").split("\0"):
-        ids, date, message = record.split("\n", 2)
+    # One by one: a single emoji makes Python take four bytes for each letter beside it.
+    for record in re.finditer(rb"[^\0]+", memoryview(gathered)[:log_end]):
+        ids, date, message = record[0].decode(errors="replace").split("\n", 2)
         sha, *parents = ids.split()
         history.append(Commit(sha, parents, date, message))
     tags = {}
