@@ -13,8 +13,9 @@
 # A tag vX.Y.Z, with or without v, is the version of its commit. With `from: package.json` so is a
 # version that a commit of the default branch brings. Any other commit is X.Y.Z-BRANCH.N.gSHA, a
 # pre-release of what comes next after the releases in its history (BRANCH is `detached` for a
-# commit built without one): by Conventional Commits, or a patch with `from: package.json`. 1.2, 1
-# and latest move to releases only, and never back.
+# commit built without one): by Conventional Commits or a footer `Release-As: X.Y.Z`, or a patch with
+# `from: package.json`. After a pre-release X.Y.Z-PRE of what comes next it is X.Y.Z-PRE.BRANCH.N.gSHA.
+# 1.2, 1 and latest move to releases only, and never back.
 #
 # Exit codes: 0 done, 1 no version for it (a tag that is no SemVer), 2 called wrongly, 69 locked,
 # 75 src/ unreadable

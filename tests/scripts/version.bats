@@ -1,4 +1,5 @@
-# version.sh: what real git repositories make of it. The rules themselves: test_release.py, test_image.py, test_version.py.
+# version.sh: what real git repositories make of it. The rules themselves: test_rules.py,
+# test_choose.py, test_tags.py.
 
 setup() {
   load ../support/helper
@@ -137,6 +138,53 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   MESSAGE=$'Squash (#2)\n\n* fix: a\n\n* fix: b\n\nBREAKING CHANGE: c' commit app file four
   versioned main
   version_is 2.0.0-main.5~
+}
+
+@test "after a pre-release of what comes next a branch goes on from it" {
+  MESSAGE='feat: two' commit app file two
+  app tag v1.1.0-beta.1
+  commit app file three
+  versioned main
+  version_is 1.1.0-beta.1.main.3~
+  versioned main '{"version": {"prerelease": "alpha"}}'
+  version_is 1.1.0-beta.1.alpha.3~
+  app tag -a -m text v1.1.0-beta.2
+  versioned main
+  version_is 1.1.0-beta.2
+  app checkout -q -b side HEAD~
+  commit app beside four
+  app tag 1.1.0-rc.1
+  app checkout -q main
+  commit app file five
+  versioned main
+  version_is 1.1.0-beta.2.main.4~
+  app merge -q --no-ff -m 'Merge side' side
+  versioned main
+  version_is 1.1.0-rc.1.main.6~
+  MESSAGE=$'six\n\nRelease-As: 2.0.0' commit app file six
+  versioned main
+  version_is 2.0.0-main.7~
+}
+
+@test "a squash merge by git, a merge by GitHub, a file by PowerShell" {
+  app tag v1.0.0
+  app checkout -q -b side
+  MESSAGE='fix: a' commit app beside one
+  MESSAGE='feat: b' commit app beside two
+  app checkout -q main
+  app merge -q --squash side
+  app commit -q --no-edit
+  versioned main
+  version_is 1.1.0-main.1~
+  app tag v1.1.0
+  MESSAGE=$'Merge pull request #5 from o/side\n\nfeat: c' commit app file two
+  versioned main
+  version_is 1.2.0-main.1~
+  app tag v1.2.0
+  printf '\xef\xbb\xbffeat(app/(main))!: d\r\n' >"$work/message"
+  app commit -q --allow-empty -F "$work/message"
+  versioned main
+  version_is 2.0.0-main.1~
 }
 
 @test "branch names that need changing" {

@@ -83,6 +83,26 @@ def test_by_package_json(line, version, source):
     assert chosen(facts(package=own, line=line), source) == version
 
 
+def test_a_tagged_pre_release_of_what_package_json_announces_is_gone_on_from():
+    line = [("a", "1.0.0")]
+    for tag, version in [
+        ("v1.0.1-beta.1", "1.0.1-beta.1.main.2"),
+        ("v1.0.0-beta.1", "1.0.1-main.2"),
+        ("v2.0.0-beta.1", "1.0.1-main.2"),
+        ("v1.0.1", "1.0.1-main.2"),
+    ]:
+        known = facts({tag: "b"}, package={"version": "1.0.0"}, line=line)
+        assert chosen(known, "package.json") == f"{version}.gccccccc"
+
+
+def test_release_as_is_for_versions_by_tags():
+    known = facts({"v1.0.0": "a"}, line=[("a", "1.0.0")])
+    says = known.history[0]._replace(message="fix: c\n\nRelease-As: 3.0.0")
+    known = known._replace(history=[says, *known.history[1:]])
+    assert chosen(known) == "3.0.0-main.2.gccccccc"
+    assert chosen(known, "package.json") == "1.0.1-main.2.gccccccc"
+
+
 def test_only_the_default_branch_releases_by_package_json():
     line = [("a", "1.0.0")]  # c raised it to 1.1.0, but is not on the default branch
     branch = facts(ref="refs/heads/f", package={"version": "1.1.0"}, line=line)
@@ -203,6 +223,17 @@ class Model:
     def version(self, sha, branch="main"):
         return choose(self.facts(sha, branch), self.source, None)[0]
 
+    def pre_releases(self, sha, version):
+        """Those of the version that a person chose for the commit or its ancestors."""
+        history = {commit.sha for commit in self.facts(sha).history}
+        chosen = [parse(name) for name, at in self.tags.items() if at in history]
+        if self.source == "package.json":
+            chosen += [parse(self.packages[at]) for at in history]
+        target = version.finalize_version()
+        return [
+            v for v in chosen if v and v.prerelease and v.finalize_version() == target
+        ]
+
     def chose(self, sha, version):
         """Did a person choose this version for the commit?"""
         by_package = str(version) == self.packages[sha]
@@ -264,18 +295,26 @@ PACKAGES = st.sampled_from([None, "0.0.1", "1.0.0", "1.0.0-rc.1"])
 @given(STEPS, SOURCES, PACKAGES)
 def test_later_commits_of_a_branch_sort_higher(steps, source, package):
     model = Model(source, package)
-    published = [(model.main[0], model.version(model.main[0]))]
+
+    def built(sha):
+        version = model.version(sha)
+        return sha, version, model.pre_releases(sha, version)
+
+    published = [built(model.main[0])]
     for step in steps:
         model.step(*step)
-        now = (model.main[-1], model.version(model.main[-1]))
+        now = built(model.main[-1])
         if now != published[-1]:  # a commit was pushed, or a tag
             published.append(now)
-    again = [(sha, model.version(sha)) for sha in model.main]  # with today's tags
-    for versions in published, again:
-        for i, (sha, version) in enumerate(versions):
-            # A pre-release that a person chose is called what that person likes.
+    again = [built(sha) for sha in model.main]  # with today's tags
+    for builds in published, again:
+        for i, (sha, version, pre_releases) in enumerate(builds):
+            # A pre-release that a person chose is called what that person likes, and
+            # what comes after it goes on from there.
             if is_final(version) or not model.chose(sha, version):
-                assert all(version > earlier for _, earlier in versions[:i])
+                assert all(version > pre for pre in pre_releases)
+                for _, earlier, _ in builds[:i]:
+                    assert version > earlier or any(v < earlier for v in pre_releases)
 
 
 @settings(deadline=None)

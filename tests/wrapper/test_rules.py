@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semver import Version
 
-from wrapper.version.rules import Commit, bump, change, identifier, next_version, parse
+from wrapper.version.rules import (
+    Commit,
+    bump,
+    change,
+    identifier,
+    next_version,
+    parse,
+    release_as,
+)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +252,8 @@ def chain(*messages: str) -> list[Commit]:
 
 def after(history, releases, package=None):
     tagged = {str(i) * 40: [Version.parse(v)] for i, v in releases.items()}
-    return str(next_version(history, tagged, parse(package), "main", change))
+    said = parse(package)
+    return str(next_version(history, tagged, said, "main", change, release_as))
 
 
 @pytest.mark.parametrize(
@@ -286,13 +295,66 @@ def after(history, releases, package=None):
         ("abc", {0: "1.2.3", 1: "2.0.0-rc.1"}, None, "2.0.0-rc.1.main.2.g2222222"),
         ("ab", {0: "2.0.0-rc.1+b"}, None, "2.0.0-rc.1.main.2.g1111111"),
         ("abc", {0: "1.2.3", 1: "1.2.4-rc.1"}, None, "1.2.4-rc.1.main.2.g2222222"),
-        ("abc", {0: "1.2.3", 1: "1.2.4-beta"}, None, "1.2.4-main.2.g2222222"),
+        ("abc", {0: "1.2.3", 1: "1.2.4-beta"}, None, "1.2.4-beta.main.2.g2222222"),
+        ("ab", {0: "1.1.0-beta.1"}, None, "1.1.0-beta.1.main.2.g1111111"),
+        ("ab", {0: "1.1.0-0"}, None, "1.1.0-0.main.2.g1111111"),
+        ("ab", {0: "1.1.0-main.7"}, None, "1.1.0-main.7.main.2.g1111111"),
+        # Of several the highest, not the newest.
+        ("abc", {0: "1.1.0-beta.2", 1: "1.1.0-beta.10"}, None, "1.1.0-beta.10.main.3~"),
+        ("abc", {0: "1.1.0-beta.2", 1: "1.1.0-alpha.3"}, None, "1.1.0-beta.2.main.3~"),
+        ("abc", {0: "1.1.0-rc.1", 1: "1.1.0-beta.2"}, None, "1.1.0-rc.1.main.3~"),
+        # It is one of NEXT, whatever leads there, and of no other version.
+        (["a", "feat: b"], {0: "1.0.0-beta.1"}, "1.0.0", "1.0.0-beta.1.main.2~"),
+        (["a", "b", "feat: c"], {0: "1.0.0", 1: "1.0.1-beta.1"}, None, "1.1.0-main.2~"),
+        (["a", "b", "feat: c"], {0: "1.0.0", 1: "1.1.0-a"}, None, "1.1.0-a.main.2~"),
+        ("abc", {0: "1.1.0-zz.1", 1: "1.2.0-beta.1"}, None, "1.2.0-beta.1.main.3~"),
+        ("ab", {0: "1.1.0-beta.1"}, "2.0.0", "2.0.0-main.2~"),
+        ("ab", {0: "1.1.0-beta.1"}, "1.0.0", "1.1.0-beta.1.main.2~"),
+        ("abc", {0: "1.1.0-beta.1", 1: "1.1.0"}, None, "1.1.1-main.1~"),
         ("abc", {0: "1.2.3", 1: "1.2.3-rc.1"}, None, "1.2.4-main.2.g2222222"),
         ("ab", {0: "1.0.0-rc.1"}, None, "1.0.0-rc.1.main.2.g1111111"),
     ],
 )
 def test_next_version(messages, releases, package, version):
-    assert after(chain(*messages), releases, package) == version
+    history = chain(*messages)
+    expected = version.replace("~", f".g{history[0].sha[:7]}")
+    assert after(history, releases, package) == expected
+
+
+def test_a_pre_release_on_a_merged_branch_is_gone_on_from():
+    rows = [("a", "", "one"), ("b", "a", "feat: x"), ("c", "a", "two")]
+    history = merged(*rows, ("d", "cb", "Merge branch 'next'"))
+    releases = {"a": "1.0.0", "b": "1.1.0-beta.1"}
+    assert after(history, releases) == "1.1.0-beta.1.main.3.gddddddd"
+    assert after(merged(*rows[::2]), releases) == "1.0.1-main.1.gccccccc"
+
+
+@pytest.mark.parametrize(
+    ("footer", "version"),
+    [
+        ("Release-As: 2.0.0", "2.0.0"),
+        ("release-as:v2.0.0", "2.0.0"),
+        ("Why.\n\nRelease-As: 2.0.0\r\nRefs: #1", "2.0.0"),
+        (" Release-As: 1.2.4 ", "1.2.4"),  # though the rest announces more
+        ("Release-As: 1.2.3", None),
+        ("Release-As: 2.0", None),
+        ("Release-As: 2.0.0-rc.1", None),
+        ("Release-As: 2.00.0", None),
+        ("Release-As: 2.0.0 or so", None),
+        ("The Release-As: 2.0.0", None),
+    ],
+)
+def test_what_comes_next_is_said_by_hand(footer, version):
+    history = chain("a", f"b\n\n{footer}", "feat: c")
+    expected = f"{version or '1.3.0'}-main.2.g2222222"
+    assert after(history, {0: "1.2.3"}) == expected
+    assert after(history, {1: "1.2.3"}) == "1.3.0-main.1.g2222222"
+
+
+def test_of_what_is_said_by_hand_the_newest_counts_and_package_json_is_the_least():
+    history = chain("a\n\nRelease-As: 2.0.0", "b\n\nRelease-As: 1.5.0", "c")
+    for package, version in (None, "1.5.0"), ("1.4.0", "1.5.0"), ("1.6.0", "1.6.0"):
+        assert after(history, {}, package) == f"{version}-main.3.g2222222"
 
 
 def merged(*rows: tuple[str, str, str]) -> list[Commit]:
@@ -351,10 +413,10 @@ def ancestry(history: list[Commit], sha: str) -> set[str]:
     return found
 
 
-def defined(history, releases, package, name, size):
+def defined(history, releases, package, name, size, by_hand):
     """What next_version() gives, as its definition reads: a walk for each release."""
     found = [(v, c.sha) for c in reversed(history) for v in releases.get(c.sha, ())]
-    floor = [v for v, _ in found if v.prerelease]
+    floor = [v.finalize_version() for v, _ in found if v.prerelease]
     floor += [package.finalize_version()] if package else []
     line, sha = set(), history[0].sha
     while sha:
@@ -368,18 +430,22 @@ def defined(history, releases, package, name, size):
     for base, sha in [*bases, *([] if last else [(None, "")])]:
         held = ancestry(history, sha)
         since = [c.message for c in history if c.sha not in held]
-        bumped = [bump(base, max(map(size, since), default=0))] if base else []
-        first = [] if base or package else [Version(0, 1, 0)]
-        candidate = max(
-            v.replace(prerelease=f"{v.prerelease}.{name}" if v.prerelease else name)
-            for v in floor + bumped + first
-        )
-        if counts and candidate not in counts:
+        said = [v for v in map(by_hand, since) if v][:1]
+        if said and (not base or said[0] > base):
+            announced = said
+        elif base:
+            announced = [bump(base, max(map(size, since), default=0))]
+        else:
+            announced = [] if package else [Version(0, 1, 0)]
+        target = max(floor + announced)
+        if counts and target not in counts:
             break
-        counts.setdefault(candidate, []).append(len(since))
-    ((stem, lengths),) = counts.items()
-    count = f"{max(lengths)}.g{history[0].sha[:7]}"
-    return stem.replace(prerelease=f"{stem.prerelease}.{count}", build=None)
+        counts.setdefault(target, []).append(len(since))
+    ((target, lengths),) = counts.items()
+    pre = [v for v, _ in found if v.prerelease and v.finalize_version() == target]
+    stem = f"{max(pre).prerelease}.{name}" if pre else name
+    sha = history[0].sha[:7]
+    return target.replace(prerelease=f"{stem}.{max(lengths)}.g{sha}", build=None)
 
 
 NUMBERS = st.integers(0, 2)
@@ -391,7 +457,9 @@ RELEASES = st.builds(
     st.sampled_from([None] * 4 + ["beta.1", "rc.1", "zz"]),
     st.sampled_from([None] * 4 + ["b"]),
 )
-MESSAGES = st.sampled_from(["fix: a", "fix: a", "a", "feat: a", "feat!: a"])
+MESSAGES = st.sampled_from(
+    [*["fix: a"] * 3, "feat: a", "feat!: a", "a\n\nRelease-As: 1.1.0"]
+)
 PARENTS = st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True)
 HISTORIES = st.lists(
     st.tuples(PARENTS, MESSAGES, st.lists(RELEASES, max_size=1)),
@@ -411,7 +479,7 @@ def test_next_version_is_what_it_is_defined_to_be(rows, package, name):
         releases[f"{i:040d}"] = called
     held = ancestry(history, history[0].sha)
     history = [commit for commit in history if commit.sha in held]
-    arguments = history, releases, package, name, change
+    arguments = history, releases, package, name, change, release_as
     assert next_version(*arguments) == defined(*arguments)
 
 

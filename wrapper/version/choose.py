@@ -18,8 +18,10 @@ from wrapper.version.rules import (
     change,
     highest,
     identifier,
+    is_final,
     next_version,
     parse,
+    release_as,
 )
 
 DETACHED = "detached"  # the pre-release name of a commit built without a branch
@@ -39,8 +41,8 @@ def choose(
             tagged.setdefault(sha, []).append(version)
     every = [v for some in tagged.values() for v in some]
     if source == "auto":
-        by_tags = any(commit.sha in tagged for commit in facts.history)
-        source = "tags" if by_tags else "package.json"
+        has_tags = any(commit.sha in tagged for commit in facts.history)
+        source = "tags" if has_tags else "package.json"
     releases: Releases = tagged
     if source == "package.json":
         releases = _package_releases(facts.line)
@@ -60,12 +62,15 @@ def choose(
             return highest(bearers[commit]), every
     is_branch = facts.ref.startswith("refs/heads/")
     branch = facts.ref.removeprefix("refs/heads/") if is_branch else DETACHED
+    by_tags = source == "tags"
     return next_version(
         facts.history,
         releases,
         _version(facts.package),
         identifier(prerelease or branch),
-        change if source == "tags" else lambda message: 0,
+        change if by_tags else lambda message: 0,
+        release_as if by_tags else lambda message: None,
+        [v for c in facts.history for v in tagged.get(c.sha, ()) if not is_final(v)],
     ), every
 
 

@@ -50,6 +50,9 @@ _SQUASH = re.compile(r"^Squashed commit of the following:$", re.MULTILINE)
 _SQUASHED = re.compile(
     r"^commit [0-9a-f]{40,64}\n(?:\w+:.*\n)+\n((?:    .*(?:\n|\Z)|\n)*)", re.MULTILINE
 )
+_RELEASE_AS = re.compile(
+    r"^[ \t]*Release-As:[ \t]*v?(\d+\.\d+\.\d+)[ \t\r]*$", re.MULTILINE | re.IGNORECASE
+)
 
 
 def change(message: str) -> int:
@@ -64,6 +67,12 @@ def change(message: str) -> int:
     if any(map(_BREAKING.search, messages)):
         return 2
     return 1 if any(map(_FEATURE.search, messages)) else 0
+
+
+def release_as(message: str) -> Version | None:
+    """The version that a footer of the message says by hand."""
+    found = _RELEASE_AS.search(message)
+    return parse(found[1]) if found else None
 
 
 def bump(version: Version, size: int) -> Version:
@@ -94,22 +103,28 @@ def next_version(
     package: Version | None,
     name: str,
     size: Callable[[str], int],
+    by_hand: Callable[[str], Version | None] = lambda message: None,
+    pre_releases: Iterable[Version] = (),
 ) -> Version:
     """A pre-release NEXT-NAME.COUNT.gSHA of what follows the releases in a history.
 
     history: the commit and all its ancestors, children before parents
     package: what its package.json says; NEXT is never below that
     size: what bump() shall make of a commit message
+    by_hand: what NEXT shall be instead, says a message; the newest counts
+    pre_releases: what else its commits are called
 
-    It sorts above what earlier commits of the branch got, as long as releases are no
-    lower than announced. So after a pre-release that NEXT-NAME would sort below, it is
-    that one's X.Y.Z-PRE.NAME.COUNT.gSHA.
+    After a pre-release of NEXT it goes on from the highest: X.Y.Z-PRE.NAME.COUNT.gSHA,
+    so that the next one sorts above it. As long as releases and pre-releases are no
+    lower than announced, it sorts above what earlier commits of the branch got.
     COUNT is of the commits since the highest release. One that was merged in may hold
     commits counted before: as long as an older one leads to the same NEXT, since that.
     """
     found = [(v, c.sha) for c in reversed(history) for v in releases.get(c.sha, ())]
-    targets = [v for v, _ in found if not is_final(v)]
+    targets = [v.finalize_version() for v, _ in found if not is_final(v)]
     targets += [package.finalize_version()] if package else []
+    floor = [max(targets)] if targets else []
+    beginning = [] if package else [Version(0, 1, 0)]
     finals = [base for base in found if is_final(base[0])]
     line = _first_parents(history)
     last = max((v for v, sha in finals if sha in line), default=None)
@@ -121,17 +136,20 @@ def next_version(
     if last is None:
         bases.append((None, ""))  # the beginning
 
-    floor = [max(_before(v, name) for v in targets)] if targets else []
-    beginning = [] if package else [Version(0, 1, 0)]
-    stem, count = None, 0
-    for (base, _), since in zip(bases, _since(history, bases, size), strict=True):
+    target, count = None, 0
+    facts = _since(history, bases, size, by_hand)
+    for (base, _), since in zip(bases, facts, strict=True):
         following = [bump(base, since.size)] if base else beginning
-        candidate = max(floor + [_before(v, name) for v in following])
-        if stem and stem != candidate:
+        if since.by_hand and (base is None or since.by_hand > base):
+            following = [since.by_hand]
+        candidate = max(floor + following)
+        if target and target != candidate:
             break
-        stem, count = candidate, max(count, since.commits)
-    assert stem
-    return _before(stem, f"{count}.g{history[0].sha[:7]}")
+        target, count = candidate, max(count, since.commits)
+    assert target
+    called = [*pre_releases, *(v for v, _ in found)]
+    stem = max((v for v in called if v.finalize_version() == target), default=target)
+    return _before(stem, f"{name}.{count}.g{history[0].sha[:7]}")
 
 
 def _before(version: Version, identifiers: str) -> Version:
@@ -152,12 +170,14 @@ def _first_parents(history: list[Commit]) -> set[str]:
 class _Since(NamedTuple):
     commits: int  # how many
     size: int  # of the largest change among them
+    by_hand: Version | None  # what the newest of them says that does
 
 
 def _since(
     history: list[Commit],
     bases: list[tuple[Version | None, str]],
     size: Callable[[str], int],
+    by_hand: Callable[[str], Version | None],
 ) -> Iterator[_Since]:
     """For each base, what the commits are that it does not contain.
 
@@ -167,6 +187,7 @@ def _since(
     containing: dict[str, int] = {}  # commit -> bases
     for i, (_, sha) in enumerate(bases):
         containing[sha] = containing.get(sha, 0) | 1 << i
+    said: list[tuple[Version, int]] = []  # by hand, and the bases that lack it
     with_size = [0, 0, 0]  # size -> bases that lack a change of it
     digits: list[int] = []  # of the counts, in binary: k -> bases whose digit k is 1
     for commit in history:
@@ -175,6 +196,8 @@ def _since(
             containing[parent] = containing.get(parent, 0) | contained
         lacking = contained ^ ((1 << len(bases)) - 1)
         with_size[size(commit.message)] |= lacking
+        if version := by_hand(commit.message):
+            said.append((version, lacking))
         k = 0
         while lacking:  # each of their counts gets 1 more
             digits += [0] * (k == len(digits))
@@ -184,4 +207,5 @@ def _since(
         yield _Since(
             sum((digit >> i & 1) << k for k, digit in enumerate(digits)),
             max((s for s, some in enumerate(with_size) if some >> i & 1), default=0),
+            next((version for version, some in said if some >> i & 1), None),
         )
