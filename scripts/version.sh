@@ -13,9 +13,10 @@
 # A tag vX.Y.Z, with or without v, is the version of its commit. With `from: package.json` so is a
 # version that a commit of the default branch brings. Any other commit is X.Y.Z-BRANCH.N.gSHA, a
 # pre-release of what comes next after the releases in its history (BRANCH is `detached` for a
-# commit built without one): by Conventional Commits or a footer `Release-As: X.Y.Z`, or a patch with
-# `from: package.json`. After a pre-release X.Y.Z-PRE of what comes next it is X.Y.Z-PRE.BRANCH.N.gSHA.
-# 1.2, 1 and latest move to releases only, and never back.
+# commit built without one): by Conventional Commits or a footer `Release-As: X.Y.Z`, or a patch
+# with `from: package.json`. After X.Y.Z-PRE, a pre-release of that, it is X.Y.Z-PRE.BRANCH.N.gSHA.
+# 1.2, 1 and latest move to releases only, and never back. Where no template of `publish` gives a
+# tag, it says so, and why; the build goes on.
 #
 # Exit codes: 0 done, 1 no version for it (a tag that is no SemVer), 2 called wrongly, 69 locked,
 # 75 src/ unreadable
@@ -56,7 +57,8 @@ commit=$(fact commit)
 context=$(<"$build/settings/context")
 from=$(<"$build/settings/version/from")
 
-# Python starts while git works. It prints the three files, or one word of why there is none.
+# Python starts while git works. It prints the three files, and why nothing will be published where
+# that is so; or just why there is no version.
 mapfile -d '' -t result < <(gather | wrapper version "$build")
 if [[ ${#result[@]} -eq 0 ]]; then
   fail 75 "cannot tell the version of $build/src (the reason is above; start over, from clone)"
@@ -66,8 +68,12 @@ if [[ ${#result[@]} -eq 1 ]]; then
   fail 1 "${result[0]}"
 fi
 
-version=${result[0]%$'\n'} tags=${result[1]%$'\n'}
+version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[3]-}
 leave labels "${result[2]}"
 leave tags "${result[1]}"
 leave version "${result[0]}"
-echo "version.sh: $version, published as ${tags//$'\n'/ }"
+if [[ $unpublished ]]; then
+  echo "version.sh: $version, $unpublished"
+else
+  echo "version.sh: $version, published as ${tags//$'\n'/ }"
+fi

@@ -59,6 +59,19 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   tags_are "web-$(<"$build/version")" main
 }
 
+@test "a publish that gives nothing for a build: it says so, and the build goes on" {
+  versioned main '{"publish": ["{major}.{minor}", "latest"]}'
+  [[ -e $build/tags && ! -s $build/tags && -s $build/labels ]]
+  [[ $output == "version.sh: $(<"$build/version"), nothing will be published: publish has only"* ]]
+  [[ $output == *'"{major}.{minor}", "latest" for releases (add "{version}")' ]]
+  app tag v1.0.0
+  versioned v1.0.0 '{"publish": ["{branch}"]}'
+  [[ ! -s $build/tags ]]
+  [[ $output == *'1.0.0, nothing will be published: publish has only "{branch}" for branches '* ]]
+  versioned v1.0.0 '{"publish": ["{major}.{minor}", "latest"]}'
+  [[ $output == 'version.sh: 1.0.0, published as 1.0 latest' ]]
+}
+
 @test "tags, light and annotated, with and without v, are the versions of their commits" {
   app tag v1.2.0
   commit app file two

@@ -1,8 +1,9 @@
 """The version, image tags and labels of a build, from what version.sh gathers.
 
 python -P -m wrapper.version BUILD <FACTS. Prints version, image tags and labels,
-one a line, a NUL after each of the three; or just why there is no version, and a NUL;
-or nothing, where the facts are cut off.
+one a line, a NUL after each of the three, and behind them why nothing is published,
+where there is no tag; or just why there is no version, and a NUL; or nothing, where the
+facts are cut off.
 """
 
 import json
@@ -114,6 +115,8 @@ def main(argv: list[str]) -> int:
     lines = tags.labels(version, head.sha, head.date, url, package)
     for section in [str(version)], image_tags, lines:
         _write("".join(f"{line}\n" for line in section) + "\0")
+    if not image_tags:
+        _write(tags.why_none(version, facts.ref, publish, releases))
     return 0
 
 
