@@ -1,5 +1,6 @@
 """The version of a commit, from what git tells; and what holds for any history."""
 
+import json
 import tracemalloc
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semver import Version
 
+from wrapper.config import load as config
+from wrapper.pushes.stager import excluded
 from wrapper.version.choose import choose
 from wrapper.version.facts import Facts, read
 from wrapper.version.rules import Commit, bump, is_final, parse
@@ -58,6 +61,17 @@ def test_by_tags(tags, ref, version):
 def test_a_tag_that_is_no_semver_is_refused(name):
     with pytest.raises(ValueError, match=f'tag "{name}" is no SemVer'):
         chosen(facts({name: "c"}, f"refs/tags/{name}"))
+
+
+@pytest.mark.parametrize("tag", ["v1.2.3", "1.2.3", "v0.1.0-rc.1", "0.1.0", "10.0.0"])
+def test_the_default_tags_are_all_that_are_semver(tag, tmp_path):
+    document = {"registry": "127.0.0.1:5000", "repositories": {"o/n": {}}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    built = config.load(str(tmp_path / "config.json")).repositories["o/n"]
+    assert excluded(built, f"refs/tags/{tag}") is None
+    assert excluded(built, f"refs/tags/x{tag}")
+    for other in ("v1", "2026-11-22", "1.2", "20261122", f"{tag}_a"):
+        assert "is no SemVer" in (excluded(built, f"refs/tags/{other}") or "")
 
 
 @pytest.mark.parametrize(
