@@ -25,25 +25,48 @@ shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 
-# in_src ARGS...: git, in the checkout.
+# in_src ARGS...: git, in the checkout, whatever the operator has set for git log. (Without
+# --git-dir it would look further up, should this one be damaged.)
 in_src() {
-  git -C "$build/src" "$@"
+  git -C "$build/src" --git-dir=.git -c log.follow=false -c log.showRoot=true \
+    -c log.showSignature=false "$@"
 }
 
-# gather: prints what git says, in the form that wrapper/version/facts.py describes.
+# gather: prints what git says, in the form that wrapper/version/facts.py describes. It ends before
+# that where something is damaged: git passes over some of that, as if it were not there.
 gather() {
-  local package=./$context/package.json commits='' sha
+  local package=./$context/package.json packed=$build/src/.git/packed-refs
+  local commits='' default entry sha
 
-  in_src log -z --topo-order --no-show-signature --format='%H %P%n%cI%n%B' "$commit" --
+  in_src log -z --topo-order --encoding=UTF-8 --format='%H %P%n%cI%n%B' "$commit" --
   printf '\0'
+
+  # In an empty file git finds no tags, but a clone writes at least this line. (With the format
+  # reftable there is no such file, and git checks its sums.)
+  if [[ ! -d ${packed%/*}/reftable && $(head -n 1 -- "$packed") != '# pack-refs with:'* ]]; then
+    echo "version.sh: $packed is damaged" >&2
+    exit 1
+  fi
   in_src show-ref --tags --dereference || [[ $? -eq 1 ]] # there is none
   printf '\0'
 
-  if [[ $from != tags ]] && in_src rev-parse -q --verify refs/remotes/origin/HEAD >/dev/null; then
-    commits=$(in_src log --first-parent --format=%H refs/remotes/origin/HEAD -- "$package")
+  default=$(in_src symbolic-ref -q refs/remotes/origin/HEAD) || [[ $? -eq 1 ]] # there is none
+  if [[ $default ]]; then
+    in_src show-ref --verify -- "$default" >/dev/null
   fi
 
+  # Those that removed it, or made it a submodule, are left out: the others are all to be found.
+  if [[ $from != tags && $default ]]; then
+    commits=$(in_src log --first-parent --diff-merges=first-parent \
+      --diff-filter=AMT --no-patch --ignore-submodules --format=%H "$default" -- "$package")
+  fi
   printf '%s\0' "$commits"
+
+  # What the tree names is to be found; of a file that is lost cat-file says "missing", as of none.
+  entry=$(in_src ls-tree "$commit" -- "$package")
+  if [[ $entry =~ ^[0-9]+\ blob ]]; then
+    in_src cat-file -t "$commit:$package" >/dev/null
+  fi
 
   while read -r sha; do
     printf '%s:%s\n' "$sha" "$package"

@@ -332,6 +332,9 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   git config --global i18n.logOutputEncoding latin1
   git config --global tag.sort -version:refname
   git config --global color.ui always
+  git config --global log.showRoot false
+  git config --global log.follow true
+  git config --global log.diffMerges off
   versioned main
   [[ $(cat "$build"/{version,tags,labels}) == "$first" ]]
   "$scripts/version.sh" "$build" # and twice
@@ -345,6 +348,93 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   rm -rf "$build/src/.git/objects"
   fails 75 "cannot tell the version" "$scripts/version.sh" "$build"
   [[ $output == *"fatal: "* && ! -e $build/version && ! -e $build/tags && ! -e $build/labels ]]
+}
+
+# damaged COMMAND...: on a copy of $sound whose src/.git the command has changed, no version is told.
+damaged() {
+  rm -rf "$build"
+  cp -a "$sound" "$build"
+  (cd "$build/src/.git" && "$@")
+  fails 75 "(the reason is above; start over, from clone)" "$scripts/version.sh" "$build" || return
+  if [[ -e $build/version || -e $build/tags || -e $build/labels || $output == "${output##*$'\n'}" ]]; then
+    printf '%s\n' "after $*:" "$output"
+    return 1
+  fi
+}
+
+# without OBJECT: the git directory lacks it. It stands by itself, as the mirror has few of them.
+without() {
+  local id
+  id=$(git rev-parse "$1")
+  rm "objects/${id:0:2}/${id:2}"
+}
+
+@test "a damaged src/.git is trouble of ours, and never another version" {
+  commit app package.json '{"version": "1.0.0"}' web/package.json '{"version": "3.0.0"}'
+  app tag v0.1.0 HEAD~
+  app tag -a -m text v0.2.0
+  commit app package.json '{"version": "1.1.0"}'
+  commit app file two
+  for from in tags package.json; do
+    versioned main "{\"version\": {\"from\": \"$from\"}}"
+    sound=$work/sound.$from
+    cp -a "$build" "$sound"
+    rm "$sound"/{version,tags,labels}
+
+    # What a power cut leaves: files that are empty, or full of zeros, or end too early.
+    for tag in refs/tags/v0.2.0 refs/tags/v0.1.0 refs/tags/v9.0.0; do
+      damaged truncate -s 0 $tag
+      damaged truncate -s 41 $tag
+    done
+    for file in packed-refs refs/remotes/origin/HEAD HEAD; do
+      damaged truncate -s 0 $file
+    done
+    for length in 20 90 130 180; do
+      damaged truncate -s "$length" packed-refs
+    done
+    damaged sed -i '2,$d' packed-refs
+    damaged sed -i '/refs.remotes/d' packed-refs
+    damaged rm packed-refs
+
+    damaged without v0.2.0
+    damaged without v0.1.0
+    damaged without HEAD~
+    damaged without HEAD:package.json
+    damaged rm -r objects
+  done
+  damaged without HEAD~2:package.json # what an earlier commit has released
+  echo web >"$sound/settings/context"
+  damaged without HEAD:web
+  damaged without HEAD:web/package.json
+}
+
+@test "no other repository is asked, should a build lie in one" {
+  app tag v1.0.0
+  commit app file two
+  versioned main
+  sound=$work/sound
+  cp -a "$build" "$sound"
+  rm "$sound"/{version,tags,labels}
+  git -C "$work" init -q
+  git -C "$work" fetch -q --no-tags "$work/app" main
+  damaged rm HEAD
+}
+
+@test "a package.json that was removed, or is a submodule, is none" {
+  commit app package.json '{"version": "1.0.0"}'
+  commit app file two
+  app rm -q package.json
+  commit app
+  versioned main
+  version_is 1.0.1-main.2~
+  app update-index --add --cacheinfo "160000,$(app rev-parse HEAD),package.json"
+  app commit -q -m 'fix: a submodule'
+  commit app file three
+  configure app
+  stage main
+  steps clone
+  run -0 "$scripts/version.sh" "$build"
+  version_is 1.0.1-main.4~
 }
 
 @test "ten thousand commits and a thousand tags take no time" {

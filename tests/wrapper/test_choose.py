@@ -154,7 +154,7 @@ def test_the_facts_are_read_as_git_tells_them():
     tags = (
         f"{one} refs/tags/a\u2028b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
     ).encode()
-    line = f"{two}\n{one}\n{one}\n{one}\n{one}\n{one}".encode()
+    line = f"{two}\n{one}\n{one}\n{one}\n{one}".encode()
     package, folder = b'\xef\xbb\xbf{"version": "1.0.0"}', b"\0" * 32
     packages = (
         b"%040d blob %d\n%s\n" % (0, len(package), package)
@@ -162,7 +162,6 @@ def test_the_facts_are_read_as_git_tells_them():
         + b"%040d blob 99999\n%s\n" % (0, b"[" * 99999)
         + b"symlink 13\n/etc/passwd\n\n\n"
         + b"%040d tree 32\n%s\n" % (0, folder)
-        + f"{one}:a b/package.json missing\n".encode()
         + b"%040d blob 2\n[]\n" % 0
     )
     gathered = b"\0".join([log, tags, line, packages, b"end"])
@@ -173,10 +172,24 @@ def test_the_facts_are_read_as_git_tells_them():
     assert found.history[1] == Commit(one, [], "2026-11-21T05:10:00Z", "")
     assert found.tags == {"a\u2028b": one, "v1": one}
     assert found.package == {"version": "1.0.0"}
-    assert [package for _, package in found.line] == [None] * 5 + [[]]
+    assert [package for _, package in found.line] == [None] * 4 + [[]]
     for cut in range(0, len(gathered), 7):
         with pytest.raises(EOFError):
             read("refs/heads/main", gathered[:cut])
+
+
+@pytest.mark.parametrize("found", [0, 1, 2])
+def test_only_the_commit_itself_may_lack_a_package_json(found):
+    packages = [b"1:a b/package.json missing\n", b"2:a b/package.json missing\n"]
+    packages[:found] = [b"%040d blob 2\n{}\n" % 0] * found
+    gathered = b"1 \nDATE\n\0\0\0" + b"2\0" + b"".join(packages) + b"\0end"
+    if found == 2:
+        assert read("refs/heads/main", gathered).line == [("2", {})]
+    else:
+        with pytest.raises(EOFError, match=r"^2:a b/package\.json missing$"):
+            read("refs/heads/main", gathered)
+    gathered = b"1 \nDATE\n\0\0\0\0" + b"1:package.json missing\n" + b"\0end"
+    assert read("refs/heads/main", gathered).package is None
 
 
 def test_an_emoji_does_not_swell_the_messages_of_others():

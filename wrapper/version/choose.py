@@ -2,8 +2,8 @@
 
 python -P -m wrapper.version BUILD <FACTS. Prints version, image tags and labels,
 one a line, a NUL after each of the three, and behind them why nothing is published,
-where there is no tag; or just why there is no version, and a NUL; or nothing, where the
-facts are cut off.
+where there is no tag; or just why there is no version, and a NUL; or nothing, where
+facts are lost.
 """
 
 import json
@@ -98,8 +98,9 @@ def main(argv: list[str]) -> int:
     url = setting(argv[0], "url")
     try:
         facts = read(build["ref"], sys.stdin.buffer.read())
-    except EOFError:
-        return 1  # and git has said why
+    except EOFError as e:
+        print(f"version.sh: {e}", file=sys.stderr)
+        return 1
     head = facts.history[0]
     package = facts.package if isinstance(facts.package, dict) else {}
     if others := sorted(name for name in facts.tags if not parse(name)):
