@@ -59,6 +59,17 @@ def test_a_tag_can_be_named(planned):
     assert (code, tags[0], tags[2:]) == (0, "1.2.0", ["1.2", "1", "latest"])
 
 
+def test_submodules_are_not_asked_for(planned, tree):
+    url = '[submodule "x"]\npath = x\nurl = https://nowhere.invalid/x.git\n'
+    tree.commit({".gitmodules": url}, "feat: a submodule")
+    tree.git("update-index", "--add", "--cacheinfo", f"160000,{tree.head},x")
+    tree.git("commit", "-q", "-m", "feat: at this commit")
+    tree.push("main")
+    code, out, err = planned()
+    assert (code, err) == (0, "")
+    assert out.startswith("version  1.3.0-main.3.g")
+
+
 def test_where_nothing_will_be_published_it_says_why(planned, tree):
     code, out, _ = planned(publish=["{major}.{minor}", "latest"])
     version, tag, *labels = out.splitlines()
