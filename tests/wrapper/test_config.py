@@ -269,11 +269,11 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
     typed = loaded.repositories["O/N"]
     found, other = typed.document, loaded.repositories["o/other"].document
     assert (typed.repository, typed.url, typed.image) == ("O/N", found["url"], "o/n")
-    assert (typed.branches, typed.tags) == (["main"], ["v*"])
+    assert (typed.branches, typed.tags) == (["main"], ["v*", "[0-9]*"])
     assert typed.superseded == "skip" and typed.timeouts == found["timeouts"]
     assert found["keep"] == 5
     assert found["branches"] == ["main"]
-    assert found["tags"] == ["v*"]
+    assert found["tags"] == ["v*", "[0-9]*"]
     assert found["test"] == {
         "command": ["npm", "test"],
         "target": None,

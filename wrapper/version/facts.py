@@ -3,14 +3,15 @@
 log        of the commit and all its ancestors, children first, each ended by a NUL:
            SHA PARENT..., the committer's date, the message, on lines of their own
 tags       git show-ref --tags --dereference
-line       the commits of the default branch's own line that changed package.json,
-           newest first
+line       the commits of the default branch's own line that brought a package.json,
+           or changed it, newest first
 packages   git cat-file --batch: package.json of the commit, then of each in `line`
 
 Then "end": what git could not read is not taken for what there is not.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,14 +29,15 @@ class Facts(NamedTuple):
 
 
 def read(ref: str, gathered: bytes) -> Facts:
-    """The facts, of a commit that is built as this ref. EOFError: they are cut off."""
+    """The facts, of a commit that is built as this ref. EOFError: some are lost."""
     if not gathered.endswith(END):
-        raise EOFError
-    log, _, rest = gathered.removesuffix(END).partition(b"\0\0")
-    shown, line, batch = rest.split(b"\0", 2)
+        raise EOFError("git does not tell all of it")
+    log_end = gathered.index(b"\0\0")
+    shown, line, batch = gathered[log_end + 2 : -len(END)].split(b"\0", 2)
     history = []
-    for record in log.decode(errors="replace").split("\0"):
-        ids, date, message = record.split("\n", 2)
+    # One by one: a single emoji makes Python take four bytes for each letter beside it.
+    for record in re.finditer(rb"[^\0]+", memoryview(gathered)[:log_end]):
+        ids, date, message = record[0].decode(errors="replace").split("\n", 2)
         sha, *parents = ids.split()
         history.append(Commit(sha, parents, date, message))
     tags = {}
@@ -48,11 +50,17 @@ def read(ref: str, gathered: bytes) -> Facts:
 
 
 def _packages(batch: bytes) -> Iterator[object]:
-    """What git cat-file --batch printed, object by object; None for what is no JSON."""
+    """What git cat-file --batch printed, object by object; None for what is no JSON.
+
+    EOFError: one is missing that is not the first; the trees of those have it.
+    """
     at = 0
     while at < len(batch):
+        begin = at
         header, at = batch[at : (end := batch.index(b"\n", at))].split(b" "), end + 1
         if header[-1] == b"missing":
+            if begin:
+                raise EOFError(b" ".join(header).decode(errors="replace"))
             yield None
             continue
         size = int(header[-1])  # of the target, for a symlink that leads elsewhere
