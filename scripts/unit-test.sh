@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # unit-test.sh BUILD runs the repository's tests in the image that was built
 #
-# Reads     build.json, src/ (for package.json), image
+# Reads     build.json, image; what version.sh has found of a test script in the commit's package.json
 # Writes    tested   line 1 the image ID it vouches for; line 2 `passed`, or `skipped: WHY`; line 3
 #                    the image ID that ran the tests, where `test.target` makes it another one.
 #                    Absent when tests failed
@@ -16,26 +16,6 @@ shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 . "${self%/*}/lib/dockerfile.sh"
-
-# why_not: prints the reason why there is nothing to run, if there is one.
-why_not() {
-  local script='' package=$build/src/$context/package.json
-
-  if [[ ${command[*]} != "npm test" && ${command[*]} != "npm run test" ]]; then
-    return
-  fi
-
-  inside "$context" "$context/package.json"
-  if [[ -f $package ]]; then
-    script=$(jq -r '.scripts.test? // empty | strings' -- "$package" 2>/dev/null) || true
-  fi
-
-  if [[ ! $script ]]; then
-    echo "no test script in package.json"
-  elif [[ $script == *'no test specified'* ]]; then
-    echo "only npm's placeholder for a test script in package.json"
-  fi
-}
 
 # end_of_container: prints what the engine says of the container's last run, by its own clock. A
 # client that cannot tell (podman) leaves us the exit code.
@@ -135,9 +115,8 @@ memory=$(<"$build/settings/test/memory")
 list_setting command test/command
 rm -f -- "$build/tested"
 
-reason=$(why_not)
-if [[ $reason ]]; then
-  skip "$reason"
+if [[ ${command[*]} =~ ^npm\ (run\ )?test$ && -s $build/.no-test ]]; then
+  skip "$(<"$build/.no-test")"
 fi
 
 runner=$image

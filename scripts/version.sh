@@ -25,18 +25,14 @@ shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 
-# in_src ARGS...: git, in the checkout, whatever the operator has set for git log. (Without
-# --git-dir it would look further up, should this one be damaged.)
-in_src() {
-  git -C "$build/src" --git-dir=.git -c log.follow=false -c log.showRoot=true \
-    -c log.showSignature=false "$@"
-}
-
 # gather: prints what git says, in the form that wrapper/version/facts.py describes. It ends before
 # that where something is damaged: git passes over some of that, as if it were not there.
 gather() {
   local package=./$context/package.json packed=$build/src/.git/packed-refs
-  local commits='' default entry sha
+  local commits='' default entry sha tag_of_commit
+  # Of a tag the commit that it leads to; of one on a file or a tree an empty line.
+  tag_of_commit='%(if:equals=commit)%(objecttype)%(then)%(objectname) %(refname)%(end)'
+  tag_of_commit+='%(if:equals=commit)%(*objecttype)%(then)%(*objectname) %(refname)%(end)'
 
   in_src log -z --topo-order --encoding=UTF-8 --format='%H %P%n%cI%n%B' "$commit" --
   printf '\0'
@@ -47,7 +43,8 @@ gather() {
     echo "version.sh: $packed is damaged" >&2
     exit 1
   fi
-  in_src show-ref --tags --dereference || [[ $? -eq 1 ]] # there is none
+  in_src show-ref --tags >/dev/null || [[ $? -eq 1 ]] # it ends with more where one is damaged
+  in_src for-each-ref --format="$tag_of_commit" refs/tags
   printf '\0'
 
   default=$(in_src symbolic-ref -q refs/remotes/origin/HEAD) || [[ $? -eq 1 ]] # there is none
@@ -80,8 +77,8 @@ commit=$(fact commit)
 context=$(<"$build/settings/context")
 from=$(<"$build/settings/version/from")
 
-# Python starts while git works. It prints the three files, and why nothing will be published where
-# that is so; or just why there is no version.
+# Python starts while git works. It prints the three files, why there is no test to run and why
+# nothing will be published, where that is so; or just why there is no version.
 mapfile -d '' -t result < <(gather | wrapper version "$build")
 if [[ ${#result[@]} -eq 0 ]]; then
   fail 75 "cannot tell the version of $build/src (the reason is above; start over, from clone)"
@@ -91,7 +88,8 @@ if [[ ${#result[@]} -eq 1 ]]; then
   fail 1 "${result[0]}"
 fi
 
-version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[3]-}
+version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[4]-}
+leave .no-test "${result[3]-}" # for unit-test.sh: of the commit, before an install may change src/
 leave labels "${result[2]}"
 leave tags "${result[1]}"
 leave version "${result[0]}"

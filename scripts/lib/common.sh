@@ -316,10 +316,11 @@ inside() {
 }
 
 # in_src ARGS...: git in the checkout, which runs nothing of it, and whose answers do not hang on
-# how the operator has set up git.
+# how the operator has set up git. (Without --git-dir it would look further up, should src/.git be
+# damaged.)
 in_src() {
-  git -C "$build/src" -c core.hooksPath=/dev/null -c core.fsmonitor=false \
-    -c log.showSignature=false -c log.mailmap=false "$@"
+  git -C "$build/src" --git-dir=.git -c core.hooksPath=/dev/null -c core.fsmonitor=false \
+    -c log.showSignature=false -c log.mailmap=false -c log.follow=false -c log.showRoot=true "$@"
 }
 
 # wrapper MODULE ARGS...: runs a module of the Python side, by $PYTHON, else the checkout's virtual

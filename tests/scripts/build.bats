@@ -156,7 +156,9 @@ again_with() {
   mkdir "$build/src/Dockerfile"
   fails 1 'Dockerfile is no regular file' "$scripts/build.sh" "$build"
   settings='{"context": "web", "dockerfile": "docker/My.Dockerfile"}' again_with
-  fails 1 'no My.Dockerfile in src/web' "$scripts/build.sh" "$build"
+  mkdir "$build/src/web"
+  fails 1 'no docker/My.Dockerfile in the repository' "$scripts/build.sh" "$build"
+  rmdir "$build/src/web"
   mkdir "$build/src/docker" && echo "$plain" >"$build/src/docker/My.Dockerfile"
   fails 1 'the repository has no folder web (see "context" in config.json)' "$scripts/build.sh" "$build"
   [[ ! -e $build/image && $(<"$build/.message") == *'has no folder web'* ]]

@@ -32,8 +32,15 @@ setting() { change ".settings.test.$1 = (\$value | fromjson)" --arg value "$2"; 
 # runs WORD...: makes that the test command.
 runs() { change '.settings.test.command = $ARGS.positional' --args -- "$@"; }
 
-# package TEXT: makes it the package.json of the checkout (the image has its own).
-package() { printf '%s' "$1" >"$build/src/package.json"; }
+# package TEXT: makes it the package.json of the commit (the image has its own), and looks at that.
+package() {
+  local src=$build/src
+  rm -f "$src/package.json"
+  printf '%s' "$1" >"$src/package.json"
+  git -C "$src" "${git_identity[@]}" commit -qam package
+  change '.commit = $commit' --arg commit "$(git -C "$src" rev-parse HEAD)"
+  "$scripts/version.sh" "$build" >"$work/version.out"
+}
 
 # image_with LINE...: the build's image becomes one with these lines more in its Dockerfile.
 image_with() {
@@ -78,7 +85,7 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
 
 @test "no test script, npm's placeholder or no package.json: skipped, and why" {
   local package
-  for package in '{}' '{"scripts": {"test": ""}}' '{"scripts": {"test": ["a"]}}' '[]' 'not JSON'; do
+  for package in '{}' '{"scripts": {"test": ""}}' '{"scripts": {"test": ["a"]}}'; do
     package "$package"
     unit_test
     [[ $status -eq 0 && $(<"$build/tested") == "$(<"$build/image")"$'\nskipped: no test script in package.json' ]]
@@ -86,9 +93,31 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   package '{"scripts": {"test": "echo \"Error: no test specified\" && exit 1"}}'
   unit_test
   [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: only npm's placeholder for a test script in package.json" ]]
-  rm "$build/src/package.json"
+  git -C "$build/src" rm -q package.json
+  package '' # which is not committed
   unit_test
   [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: no test script"* ]]
+}
+
+@test "a package.json that cannot be read is not one without a test script" {
+  deep=$(printf '{"a":%.0s' {1..255})1$(printf '}%.0s' {1..255})
+  for package in '{"description": "\ud83d", "scripts": {"test": "exit 1"}}' "{\"scripts\": {\"test\": \"exit 1\"}, \"deep\": $deep}" '[]' 'not JSON'; do
+    package "$package"
+    unit_test
+    [[ $status -eq 0 && $(tail -n 1 "$build/tested") == passed ]] || { echo "$package: $output" && false; } # by the image's own
+  done
+  runs npm test
+  package '{"description": "\ud83d", "scripts": {"test": "exit 1"}}'
+  printf 'FROM %s\nCOPY package.json .\n' "$(<"$prepared/image")" | "$DOCKER" build -q -f - "$build/src" >"$build/image"
+  unit_test
+  is_red 'npm test failed with exit code 1'
+}
+
+@test "what an install does to package.json does not make tests go away" {
+  package '{"scripts": {"test": "node test.js"}}'
+  echo '{}' >"$build/src/package.json"
+  unit_test
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == passed ]]
 }
 
 @test "a runner that says it found no test: skipped, and red where tests are required" {
@@ -137,8 +166,11 @@ END
 @test "a package.json that leads out of the checkout is not read" {
   echo '{}' >"$work/package.json"
   ln -sf "$work/package.json" "$build/src/package.json"
+  git -C "$build/src" "${git_identity[@]}" commit -qam link
+  change '.commit = $commit' --arg commit "$(git -C "$build/src" rev-parse HEAD)"
+  "$scripts/version.sh" "$build"
   unit_test
-  is_red 'package.json leads out of the checkout'
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: no test script in package.json" ]]
 }
 
 @test "an image whose entry point is a server that never ends is tested all the same" {

@@ -493,3 +493,12 @@ sys.exit(used.ru_maxrss > 100 * 1024)'
   echo "$output" # 0.4 s and 35 MiB; what the work grows with: test_rules.py
   version_is 9999.0.0-main.20001~
 }
+
+@test "a tag on a file is no release: latest is not held back by it" {
+  blob=$(echo some | app hash-object -w --stdin)
+  app tag v9.9.9 "$blob"
+  app tag -a -m file v9.9.8 "$blob"
+  app tag v1.0.0
+  versioned refs/tags/v1.0.0
+  tags_are 1.0.0 sha 1.0 1 latest
+}

@@ -10,8 +10,8 @@ from semver import Version
 
 from wrapper.config import load as config
 from wrapper.pushes.stager import excluded
-from wrapper.version.choose import choose
-from wrapper.version.facts import Facts, read
+from wrapper.version.choose import choose, no_test
+from wrapper.version.facts import UNREADABLE, Facts, read
 from wrapper.version.rules import Commit, bump, is_final, parse
 
 
@@ -151,9 +151,7 @@ def test_the_facts_are_read_as_git_tells_them():
         f"{two} {one}\n2026-11-22T05:10:00Z\nfeat: b\n\nWhy \xff.\n\0"
         f"{one} \n2026-11-21T05:10:00Z\n\0".encode("latin-1")
     )
-    tags = (
-        f"{one} refs/tags/a\u2028b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
-    ).encode()
+    tags = (f"{one} refs/tags/a\u2028b\n\n{one} refs/tags/v1\n").encode()
     line = f"{two}\n{one}\n{one}\n{one}\n{one}".encode()
     package, folder = b'\xef\xbb\xbf{"version": "1.0.0"}', b"\0" * 32
     packages = (
@@ -172,7 +170,8 @@ def test_the_facts_are_read_as_git_tells_them():
     assert found.history[1] == Commit(one, [], "2026-11-21T05:10:00Z", "")
     assert found.tags == {"a\u2028b": one, "v1": one}
     assert found.package == {"version": "1.0.0"}
-    assert [package for _, package in found.line] == [None] * 4 + [[]]
+    others = [UNREADABLE, UNREADABLE, None, None, []]
+    assert [package for _, package in found.line] == others
     for cut in range(0, len(gathered), 7):
         with pytest.raises(EOFError):
             read("refs/heads/main", gathered[:cut])
@@ -358,3 +357,24 @@ def test_a_version_is_semver_and_decided_by_the_history_alone(
         assert Version.parse(str(version)) == version
         tags = dict(sorted(facts.tags.items(), reverse=True))
         assert choose(facts._replace(tags=tags), source, None)[0] == version
+
+
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [
+        ({"scripts": {"test": "node test.js"}}, ""),
+        (UNREADABLE, ""),
+        ([], ""),
+        (None, "no test script in package.json"),
+        ({}, "no test script in package.json"),
+        ({"scripts": []}, "no test script in package.json"),
+        ({"scripts": {"test": ""}}, "no test script in package.json"),
+        ({"scripts": {"test": ["a"]}}, "no test script in package.json"),
+        (
+            {"scripts": {"test": 'echo "Error: no test specified" && exit 1'}},
+            "only npm's placeholder for a test script in package.json",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_not_absent(package, why):
+    assert no_test(package) == why

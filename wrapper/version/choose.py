@@ -116,9 +116,26 @@ def main(argv: list[str]) -> int:
     lines = tags.labels(version, head.sha, head.date, url, package)
     for section in [str(version)], image_tags, lines:
         _write("".join(f"{line}\n" for line in section) + "\0")
+    _write(f"{no_test(facts.package)}\0")
     if not image_tags:
         _write(tags.why_none(version, facts.ref, publish, releases))
     return 0
+
+
+def no_test(package: object) -> str:
+    """Why `npm test` has nothing to run, by the commit's package.json; "" if it has.
+
+    What cannot be read is not absent: npm is to say what it makes of it.
+    """
+    if package is not None and not isinstance(package, dict):
+        return ""
+    scripts = (package or {}).get("scripts")
+    script = scripts.get("test") if isinstance(scripts, dict) else None
+    if not isinstance(script, str) or not script:
+        return "no test script in package.json"
+    if "no test specified" in script:
+        return "only npm's placeholder for a test script in package.json"
+    return ""
 
 
 def setting(build: str, name: str) -> str:

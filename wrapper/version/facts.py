@@ -2,7 +2,7 @@
 
 log        of the commit and all its ancestors, children first, each ended by a NUL:
            SHA PARENT..., the committer's date, the message, on lines of their own
-tags       git show-ref --tags --dereference
+tags       COMMIT refs/tags/NAME, a line for each that leads to one; or an empty line
 line       the commits of the default branch's own line that brought a package.json,
            or changed it, newest first
 packages   git cat-file --batch: package.json of the commit, then of each in `line`
@@ -18,13 +18,16 @@ from typing import NamedTuple
 from wrapper.version.rules import Commit
 
 END = b"\0end"
+UNREADABLE = (
+    object()
+)  # a package.json that is no JSON: there, for whatever npm makes of it
 
 
 class Facts(NamedTuple):
     ref: str
     history: list[Commit]  # the commit, then its ancestors, children before parents
     tags: dict[str, str]  # name -> commit; every tag there is
-    package: object  # the commit's package.json; None if absent or not to be read
+    package: object  # the commit's package.json; None if absent, or UNREADABLE
     line: Sequence[tuple[str, object]]  # commit of the default branch, its package.json
 
 
@@ -41,16 +44,16 @@ def read(ref: str, gathered: bytes) -> Facts:
         sha, *parents = ids.split()
         history.append(Commit(sha, parents, date, message))
     tags = {}
-    for each in shown.decode(errors="replace").split("\n")[:-1]:
-        sha, tag = each.split(" ", 1)  # an annotated tag's commit follows, as name^{}
-        tags[tag.removeprefix("refs/tags/").removesuffix("^{}")] = sha
+    for each in filter(None, shown.decode(errors="replace").split("\n")):
+        sha, tag = each.split(" ", 1)
+        tags[tag.removeprefix("refs/tags/")] = sha
     package, *others = _packages(batch)
     releases = list(zip(line.decode().split(), others, strict=True))
     return Facts(ref, history, tags, package, releases)
 
 
 def _packages(batch: bytes) -> Iterator[object]:
-    """What git cat-file --batch printed, object by object; None for what is no JSON.
+    """What git cat-file --batch printed, object by object; None for what is no file.
 
     EOFError: one is missing that is not the first; the trees of those have it.
     """
@@ -67,5 +70,5 @@ def _packages(batch: bytes) -> Iterator[object]:
         try:
             yield json.loads(batch[at : at + size])
         except (ValueError, RecursionError):
-            yield None
+            yield UNREADABLE if b"blob" in header else None
         at += size + 1
