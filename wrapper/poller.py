@@ -88,7 +88,12 @@ class Poller:
 
     def _run(self, builds: Path) -> int:
         self._queue = Queue(
-            builds, self._statuses, self._on_end, self._note, self._pipeline
+            builds,
+            self._statuses,
+            self._on_end,
+            self._note,
+            self._pipeline,
+            self._later,
         )
         self._configure(self._config)
         for _ in range(POLLS):
@@ -231,11 +236,16 @@ class Poller:
         self._look_due = 0.0
 
     def _on_end(self, build: Build, code: int) -> None:
-        def end() -> None:
-            self._queue.ended(build, code)
+        self._later(lambda: self._queue.ended(build, code))
+
+    def _later(self, call: Callable[[], object]) -> None:
+        """Has a call made by the thread that decides, and then looks at the queue."""
+
+        def do() -> None:
+            call()
             self._look()
 
-        self._calls.put(end)
+        self._calls.put(do)
 
     def _note(self, build: Build, result: dict[str, Any] | None) -> None:
         """A build starts (None), or has ended."""

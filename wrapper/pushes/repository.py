@@ -180,7 +180,7 @@ class Repository:
         missed = passed(known, moved, late, hints)
         try:
             for move in moved:
-                stager.handle(move, {e.id: e.at for e in hints})
+                stager.handle(move, {e.id: e for e in hints})
             for event in missed:
                 stager.miss(event)
             came = [m.came for m in moved if m.came and m.ref.startswith("refs/heads/")]

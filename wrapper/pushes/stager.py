@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -106,8 +107,8 @@ class Stager:
         if not branches:
             self._tell("noted", 'seen for the first time; no branch of "branches" yet')
 
-    def handle(self, move: Move, times: dict[str, int]) -> None:
-        """Stages a move's commits, or says why not; times: of the events, by id.
+    def handle(self, move: Move, events: Mapping[str, Event]) -> None:
+        """Stages a move's commits, or says why not; events: by id.
 
         Raises Failed where it is to be tried again.
         """
@@ -124,20 +125,20 @@ class Stager:
                 self._tell("skipped", rule, move.ref, head.commit)
         elif self._settings.superseded == "build":
             built = [
-                Head(b.commit, b.info.get("event"))
+                Head(b.commit, b.event)
                 for b in builds_in(self._state.folder)
                 if b.ref == move.ref
             ]
             for head in passed:
                 if not repeats(head, built):
-                    self._stage(move.ref, head, times)
-            self._stage(move.ref, last, times)
+                    self._stage(move.ref, head, events)
+            self._stage(move.ref, last, events)
         else:
             for head in passed:
                 why = f"a newer push was there already: {tip[:7]}"
                 self._tell("superseded", why, move.ref, head.commit)
             if tip != move.before:
-                self._stage(move.ref, last, times)
+                self._stage(move.ref, last, events)
         refs[move.ref] = tip
 
     def miss(self, event: Event) -> None:
@@ -151,11 +152,15 @@ class Stager:
             what = "skipped" if rule else "superseded"
             self._tell(what, rule or why, event.ref, event.head)
 
-    def _stage(self, ref: str, head: Head, times: dict[str, int]) -> None:
+    def _stage(self, ref: str, head: Head, events: Mapping[str, Event]) -> None:
         refs = self._state.refs
         assert refs is not None
         commit, event = head
-        source = "event" if event else "sweep"
+        told = events.get(event or "")
+        before = refs.get(ref, "")
+        # An event of a push that began elsewhere does not tell how the ref came there.
+        one_push = event and (told is None or told.before in ("", before))
+        source = "event" if one_push else "sweep"
         try:
             build = stage(
                 self._name,
@@ -165,7 +170,7 @@ class Stager:
                 commit,
                 SOURCE=source,
                 EVENT=event or "",
-                BEFORE=refs.get(ref, ""),
+                BEFORE=before,
             )
         except Failed as e:
             if e.code not in (1, 2):
@@ -175,8 +180,8 @@ class Stager:
             self.staged.append(build)
             self._state.newest = build.id
             why = "found by comparing with git"
-            if event in times:
-                self.lag = time.time() - times[event]
+            if told:
+                self.lag = time.time() - told.at
                 why = f"event {event}, {self.lag:.0f} s after the push"
             journal.tell(self._builds, self._name, "staged", why, build=build)
         refs[ref] = commit

@@ -92,12 +92,12 @@ def load(folder: Path) -> State:
     for build in builds_in(folder, after=state.newest):
         if build.ours:
             state.latest = noted(state.latest, build)
-        if build.info.get("source") in ("event", "sweep"):
+        if build.info.get("source") in ("event", "sweep") and build.place == build.id:
             state.newest = build.id
             if state.refs is not None:
                 state.refs[build.ref] = build.commit
-            if state.seen is not None and build.info.get("event"):
-                state.seen[build.info["event"]] = int(time.time())
+            if state.seen is not None and build.event:
+                state.seen[build.event] = int(time.time())
     return state
 
 
