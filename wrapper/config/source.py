@@ -19,8 +19,9 @@ class ConfigError(Exception):
     """
 
     def __init__(self, source: str, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(f"{schema.mask(source)}: {p}" for p in problems))
+        self.problems = [schema.printable(p) for p in problems]
+        place = schema.printable(schema.mask(source))
+        super().__init__("\n".join(f"{place}: {p}" for p in self.problems))
 
 
 class Answer(NamedTuple):
