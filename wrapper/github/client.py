@@ -26,6 +26,27 @@ REDIRECTS = 3
 VALUES = 600_000  # in the JSON of a page; each takes some hundred bytes of memory
 
 
+def serves(url: str) -> bool:
+    """Is a git remote on GitHub, so that there are events and statuses for it?"""
+    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
+    theirs, ours = _place(url), _place(server)
+    if url.startswith(("http://", "https://")):
+        return theirs == ours
+    host = ours.rpartition(":")[0] if re.search(r":[0-9]+$", ours) else ours
+    return theirs.removeprefix("ssh.") in (host, f"{host}:22", f"{host}:443")
+
+
+def _place(url: str) -> str:
+    """HOST or HOST:PORT of a URL, or of user@host:path; "" of a path."""
+    if "://" not in url:
+        user, at, rest = url.partition("@")
+        return rest.partition(":")[0].lower() if at and "/" not in user else ""
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("/")[0].rpartition("@")[2].lower()
+    usual = {"https": ":443", "http": ":80", "ssh": ":22"}.get(scheme)
+    return place.removesuffix(usual) if usual else place
+
+
 class Page(NamedTuple):
     """One page of a feed; events is None where nothing changed (304)."""
 
@@ -104,6 +125,15 @@ class GitHub:
         if left <= 1 or (self.token.value() and remaining > limit / 5):
             return 0
         return min(repositories * left / remaining if remaining > 0 else left, LONGEST)
+
+    def full_reading(self, repositories: int) -> float:
+        """Seconds between two readings of each feed without its ETag, which always
+        cost: so that all of them spend half of the quota.
+        """
+        limit, *_ = self._quota
+        if limit < 1:  # not known yet
+            limit = 5000 if self.token.value() else 60
+        return repositories * 3600 / (limit / 2)
 
     def _authorize(self, request: requests.PreparedRequest) -> Any:
         """The token is for the API alone, wherever that redirects to."""
