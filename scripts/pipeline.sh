@@ -211,23 +211,6 @@ result_json='
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
     version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
 
-# skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are
-# built.
-skips_ci() {
-  local mark='\[ *(skip +(ci|actions)|(ci|actions) +skip|no +ci) *\]|\*\*\*no_ci\*\*\*'
-
-  mark+='|^skip-checks: *true *$'
-  if [[ $(setting skip_ci) == false || $(fact ref) != refs/heads/* ]]; then
-    return 1
-  fi
-
-  if [[ ! $(fact source) =~ ^(event|sweep)$ ]]; then
-    return 1
-  fi
-
-  in_src log -1 --format=%B | grep -iE -- "$mark" >/dev/null
-}
-
 take_build "$@"
 every=${steps[*]}
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do
@@ -300,7 +283,7 @@ for step in "${steps[@]}"; do
     fi
   fi
   run_step
-  if [[ $step == clone ]] && skips_ci; then
+  if [[ $step == clone ]] && "$scripts/lib/skips-ci.sh" "$build" >/dev/null; then
     echo "pipeline.sh: the head commit says [skip ci]"
     finish skipped 0
   fi

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -24,12 +24,16 @@ from wrapper.config.load import Config
 from wrapper.config.reload import ConfigWatch, changes
 from wrapper.console import say
 from wrapper.github.client import GitHub
-from wrapper.pushes.repository import Repository
+from wrapper.pushes.repository import FEED, GIT, Repository
 
 ME = "poller"
-POLLS = 16  # side by side
+SIDE_BY_SIDE = {False: 16, True: 4}  # visits of each kind; True: of those that are slow
+SLOW = 5.0  # seconds that a visit takes, whose next is among the slow ones
+GRACE = 5.0  # seconds for a feed, so that a comparison with git knows what it tells
 LOOK = 60.0  # seconds between two looks at the queue, where nobody calls for one
 PATIENCE = 3.0  # seconds for visits that have begun, when it is told to stop
+Visit = tuple[str, str]  # FEED or GIT, and the entry's name
+Lane = tuple[str, bool]  # FEED or GIT, and whether for the slow ones
 RESTLESS = 1.0  # where something is waited for that nobody tells of
 
 
@@ -44,17 +48,24 @@ class Poller:
     ) -> None:
         self._pipeline = pipeline
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._todo: SimpleQueue[Repository | None] = SimpleQueue()
+        # What to visit, by lane: what hangs holds up its like alone.
+        self._todo: dict[Lane, SimpleQueue[Repository | None]] = {
+            (what, slow): SimpleQueue() for what in (FEED, GIT) for slow in SIDE_BY_SIDE
+        }
         self._watch = ConfigWatch(
             source,
             lambda config: self._calls.put(lambda: self._configure(config)),
             self._complain,
         )
-        self._github = GitHub(POLLS)
+        self._github = GitHub(sum(SIDE_BY_SIDE.values()))
         self._statuses = Statuses(self._github)
         self._repositories: dict[str, Repository] = {}
-        self._visiting: set[str] = set()
-        self._due: list[tuple[float, str]] = []  # a heap: when to visit which
+        self._visiting: dict[Visit, float] = {}  # and since when, or since when queued
+        self._slow: set[Visit] = set()
+        self._next: dict[Visit, float] = {}  # when
+        self._due: list[
+            tuple[float, Visit]
+        ] = []  # a heap of these, and of what is not so
         self._look_due = 0.0  # monotonic, as are all of these
         self._health_due = math.inf
         self._interval = 60.0  # seconds between two polls, with what the quota allows
@@ -88,18 +99,25 @@ class Poller:
 
     def _run(self, builds: Path) -> int:
         self._queue = Queue(
-            builds, self._statuses, self._on_end, self._note, self._pipeline
+            builds,
+            self._statuses,
+            self._on_end,
+            self._note,
+            self._pipeline,
+            self._later,
         )
         self._configure(self._config)
-        for _ in range(POLLS):
-            threading.Thread(target=self._visit, daemon=True).start()
+        for lane in self._todo:
+            for _ in range(SIDE_BY_SIDE[lane[1]]):
+                threading.Thread(target=self._visit, args=lane, daemon=True).start()
         wake = watch_file(builds / ".wake", lambda: self._calls.put(self._look))
         say(ME, f"{len(self._repositories)} repositories, builds in {builds}")
         while not self._finished():
             self._tick()
         wake.stop()
-        for _ in range(POLLS):
-            self._todo.put(None)
+        for lane, todo in self._todo.items():
+            for _ in range(SIDE_BY_SIDE[lane[1]]):
+                todo.put(None)
         self._queue.look(0)
         self._statuses.flush(5)
         self._write_health()
@@ -113,17 +131,17 @@ class Poller:
         if self._stopped_by:
             return not self._visiting or self._patience < time.monotonic()
         looked = self._look_due > time.monotonic()
-        return looked and not self._due and not self._visiting
+        return looked and not self._next and not self._visiting
 
     def _tick(self) -> None:
         """Starts what is due, and waits for what comes next."""
         if not self._stopped_by:
             self._pace()
             while self._due and self._due[0][0] <= time.monotonic():
-                repository = self._repositories.get(heappop(self._due)[1])
-                if repository and repository.name not in self._visiting:
-                    self._visiting.add(repository.name)
-                    self._todo.put(repository)
+                due, visit = heappop(self._due)
+                if self._next.get(visit) == due:
+                    del self._next[visit]
+                    self._send(visit)
         if self._look_due <= time.monotonic():
             self._look_due = time.monotonic() + self._look_at_queue()
         if self._health_due <= time.monotonic():
@@ -142,6 +160,27 @@ class Poller:
                 self._do(self._calls.get_nowait())
         except Empty:
             pass
+
+    def _schedule(self, visit: Visit, due: float) -> None:
+        """Unless it is to begin earlier anyhow."""
+        if due < self._next.get(visit, math.inf):
+            self._next[visit] = due
+            heappush(self._due, (due, visit))
+
+    def _send(self, visit: Visit) -> None:
+        """Has a thread make a visit that is due."""
+        what, name = visit
+        repository = self._repositories.get(name)
+        if not repository or visit in self._visiting:
+            return
+        now = time.monotonic()
+        if what == GIT and now < (
+            late := self._visiting.get((FEED, name), -GRACE) + GRACE
+        ):
+            self._schedule(visit, late)
+            return
+        self._visiting[visit] = now
+        self._todo[what, visit in self._slow].put(repository)
 
     def _write_health(self) -> None:
         """Leaves builds/.health.json, for the command health."""
@@ -183,9 +222,12 @@ class Poller:
         """Something may have changed for the better: troubles are tried again now."""
         for repository in self._repositories.values():
             repository.hurry()
-        idle = self._repositories.keys() - self._visiting
-        self._due = [(self._repositories[name].due(), name) for name in idle]
-        heapify(self._due)
+        self._due.clear()
+        self._next.clear()
+        for name, repository in self._repositories.items():
+            for what in FEED, GIT:
+                if (what, name) not in self._visiting:
+                    self._schedule((what, name), repository.due(what))
 
     def _configure(self, config: Config) -> None:
         """Puts a configuration into force, for what is staged from now on."""
@@ -207,21 +249,36 @@ class Poller:
             say(ME, line)
         say(ME, "the last good configuration stays in force")
 
-    def _visit(self) -> None:
+    def _visit(self, what: str, slow: bool) -> None:
         """A thread's work: visits, one after the other."""
-        while repository := self._todo.get():
+        while repository := self._todo[what, slow].get():
+            begin = time.monotonic()
             staged = False
             try:
-                staged = repository.visit(self._interval, self._config.poll_sweep)
+                if what == FEED:
+                    full = self._github.full_reading(len(self._repositories))
+                    repository.poll(self._interval, full)
+                else:
+                    config = self._config
+                    staged = repository.compare(config.poll_interval, config.poll_sweep)
             except Exception as e:  # never the end of the poller
-                repository.failed(_internal(e), self._interval)
-            self._calls.put(partial(self._visited, repository, staged))
+                repository.failed(what, _internal(e), self._interval)
+            took = time.monotonic() - begin
+            self._calls.put(partial(self._visited, what, repository, took, staged))
 
-    def _visited(self, repository: Repository, staged: bool) -> None:
-        self._visiting.discard(repository.name)
+    def _visited(
+        self, what: str, repository: Repository, took: float, staged: bool
+    ) -> None:
+        visit = what, repository.name
+        del self._visiting[visit]
+        (self._slow.add if took > SLOW else self._slow.discard)(visit)
         current = self._repositories.get(repository.name)
         if current and not self._once:
-            heappush(self._due, (current.due(), current.name))
+            self._schedule(visit, current.due(what))
+        if current and (
+            not self._once or (current.has_news and not current.git.trouble)
+        ):
+            self._schedule((GIT, current.name), current.due(GIT))
         if staged:
             self._look()
         gap = min(5.0, self._interval)
@@ -231,11 +288,16 @@ class Poller:
         self._look_due = 0.0
 
     def _on_end(self, build: Build, code: int) -> None:
-        def end() -> None:
-            self._queue.ended(build, code)
+        self._later(lambda: self._queue.ended(build, code))
+
+    def _later(self, call: Callable[[], object]) -> None:
+        """Has a call made by the thread that decides, and then looks at the queue."""
+
+        def do() -> None:
+            call()
             self._look()
 
-        self._calls.put(end)
+        self._calls.put(do)
 
     def _note(self, build: Build, result: dict[str, Any] | None) -> None:
         """A build starts (None), or has ended."""

@@ -1,11 +1,13 @@
 """A poller in the test's own process, with builds that end at once."""
 
+import subprocess
 import threading
 from typing import ClassVar
 
 import pytest
 
 from tests.support.parts import wait_for
+from wrapper import SCRIPTS
 from wrapper.builds.directory import builds_in
 from wrapper.builds.process import Pipeline
 from wrapper.poller import Poller
@@ -18,6 +20,7 @@ class Stub(Pipeline):
     running: ClassVar[set[str]] = set()  # IDs, now
     most: ClassVar[list[int]] = []  # how many ran at once, at each start
     code = 0  # other than 0: no result is left
+    marks = False  # [skip ci] is honoured
 
     def __init__(self, build):
         super().__init__(build)
@@ -30,9 +33,13 @@ class Stub(Pipeline):
         while not self.gate.wait(0.01) and not self.stopped.is_set():
             pass
         if not self.code and not self.stopped.is_set():
-            self.build.close("success", "")
+            self.build.close("skipped" if self.marked() else "success", "")
         self.running.remove(self.build.id)
         return self.code or 143 * self.stopped.is_set()
+
+    def marked(self):
+        script = [f"{SCRIPTS}/lib/skips-ci.sh", self.build.path]
+        return self.marks and not subprocess.run(script).returncode
 
     def signal(self, number):
         self.stopped.set()
@@ -114,6 +121,7 @@ def reset_stub():
     Stub.running.clear()
     Stub.most.clear()
     Stub.code = 0
+    Stub.marks = False
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ def test_what_stands_in_the_way_is_said_once(make_repo, configure, here, name):
     poller = here(configure(*names))
     for one, tree in zip(names, trees, strict=True):
         poller.says(f"{one}: noted")
+        poller.settled(one)
         (poller.folder / one / ".pause").touch()
         pushes(tree)
         poller.has(one, (MAIN, tree.head))

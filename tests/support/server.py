@@ -46,6 +46,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0  # seconds before the answer; a big number hangs
     reset: bool = False  # the connection, instead of an answer
+    drip: str = ""  # "head" or "body": from there on a byte a time, without an end
+    every: float = 4.0  # seconds between two of them
     cut: int | None = None  # bytes of the body that arrive, of all that were announced
     call: Callable[[], Any] | None = None  # before the answer
 
@@ -85,6 +87,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, respond: Callable[[Request], tuple[Answer, Fault]]):
         super().__init__(("127.0.0.1", port), _Handler)
         self.respond = respond
+        self.closing = threading.Event()
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
@@ -93,6 +96,7 @@ class Server(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """Ends kept-alive connections too."""
+        self.closing.set()
         self.shutdown()
         for connection in list(self._open):
             with contextlib.suppress(OSError):
@@ -123,11 +127,14 @@ class _Handler(BaseHTTPRequestHandler):
         now = time.monotonic()
         request = Request(now, self.command, self.path, headers, self._body())
         answer, fault = self.server.respond(request)
-        self.close_connection = fault.reset or fault.cut is not None
+        self.close_connection = fault.reset or fault.cut is not None or bool(fault.drip)
         if fault.reset:
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
+            return
+        if fault.drip:
+            self._drip(fault)
             return
         body = answer.body
         if not isinstance(body, bytes):
@@ -141,6 +148,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: fault.cut])
         self.wfile.flush()
+
+    def _drip(self, fault: Fault) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        if fault.drip == "body":
+            self.wfile.write(b"Content-Type: application/json\r\n\r\n[")
+        self.wfile.flush()
+        while not self.server.closing.wait(fault.every):
+            self.wfile.write(b" " if fault.drip == "body" else b"X")
+            self.wfile.flush()
 
     do_GET = do_POST = _any
 

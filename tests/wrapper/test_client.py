@@ -261,7 +261,7 @@ def test_what_goes_wrong_on_the_way_is_one_short_line(monkeypatch):
 
 
 def test_a_server_that_hangs_is_left(client, github, monkeypatch):
-    monkeypatch.setattr("wrapper.github.client.TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr("wrapper.answer.TIMEOUT", (0.2, 0.2))
     github.fault("/events", delay=3600)
     with pytest.raises(Trouble, match="no answer in time"):
         client.page(client.feed("o/n"))

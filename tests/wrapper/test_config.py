@@ -421,3 +421,19 @@ def test_it_starts_quickly(tmp_path):
         run(file)
         took.append(time.monotonic() - start)
     assert min(took) < 0.5  # 0.16 s where nothing else runs
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x9b31m", "\x7f", "\u202e", "\r", "\x07"])
+def test_a_stranger_s_control_sequences_do_not_reach_the_terminal(tmp_path, odd):
+    file = tmp_path / "config.json"
+    for text in (
+        top(**{f"k{odd}": 1}),
+        settings(image=f"i{odd}"),
+        settings(branches=[f"b{odd} "]),
+        settings(build_args={f"a{odd}": "x"}),
+        json.dumps(GOOD | {"repositories": {f"o/n{odd}": {}}}),
+    ):
+        file.write_text(text)
+        done = run(file)
+        assert done.returncode == 1 and file.name in done.stderr
+        assert all(c.isprintable() for c in done.stderr.replace("\n", "")), text

@@ -99,6 +99,14 @@ def test_none_does_where_every_push_is_wanted(make):
     assert not list(superseded([make(1, superseded="build"), make(2)]))
 
 
+def test_what_is_staged_in_the_place_of_a_skipped_build_is_no_newer_than_that(make):
+    marked, newer = make(1), make(2)
+    late = make(3, source="sweep", event=marked.id)
+    assert (late.place, late.event, newer.place) == (marked.id, None, newer.id)
+    pairs = superseded([newer, late])
+    assert [(a.id, b.id) for a, b in pairs] == [(late.id, newer.id)]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\xff", "[" * 99999])
 def test_what_is_no_file_of_ours_is_empty(tmp_path, text):
     path = tmp_path / "x.json"

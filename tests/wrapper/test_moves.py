@@ -1,5 +1,9 @@
 """Where refs have moved: from what git shows, and what the feed tells of how."""
 
+import random
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -215,3 +219,55 @@ def test_with_a_feed_that_is_complete_every_push_is_handled_in_order(history):
         handled[REF] = tip
         assert not late
     assert done == [str(n) for n in range(1, int(history[-1][0]) + 1)]
+
+
+def one_by_one(pushes, start):
+    """chain(), going through all that is left for each."""
+    rest = sorted(pushes, key=lambda e: (e.at, len(e.id), e.id))
+    ordered: list[Event] = []
+    while rest:
+        at = ordered[-1].head if ordered else None
+        heads = {e.head for e in rest}
+
+        def wish(e, at=at, heads=heads):
+            return (e.before != at, e.before in heads, e.before != start)
+
+        ordered.append(min(rest, key=wish))
+        rest.remove(ordered[-1])
+    return ordered
+
+
+@given(
+    st.lists(
+        st.builds(
+            push,
+            st.integers(0, 20),
+            st.sampled_from(["", *"abcde"]),
+            st.sampled_from("fabcd"),
+            st.integers(0, 3),
+        ),
+        max_size=9,
+    ),
+    st.sampled_from([None, *"abcdef"]),
+)
+def test_the_order_of_pushes_is_that_of_a_plain_search(pushes, start):
+    assert chain(pushes, start) == one_by_one(pushes, start)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda i: (f"{i:040x}", f"{i + 1:040x}"),
+        lambda i: (f"{7:040x}", f"{i + 9:040x}"),
+        lambda i: (f"{i % 2:040x}", f"{(i + 1) % 2:040x}"),
+        lambda i: (f"{2 * i:040x}", f"{2 * i + 1:040x}"),
+    ],
+    ids=["a chain", "a star", "to and fro", "pieces"],
+)
+def test_twenty_thousand_pushes_of_a_ref_cost_no_second(shape):
+    pushes = [push(i, *shape(i)) for i in range(20_000)]
+    random.Random(7).shuffle(pushes)
+    begin = time.process_time()
+    moves, late = compare({REF: f"{0:040x}"}, {REF: f"{20_000:040x}"}, pushes)
+    passed({}, moves, late, pushes)
+    assert time.process_time() - begin < 1

@@ -178,3 +178,25 @@ def test_what_a_flood_costs_is_bounded(script, tmp_path, monkeypatch):
     Pipeline(build(tmp_path)).run()
     assert sum(shown) > 30_000_000
     assert resident() - before < 10_000_000
+
+
+@pytest.mark.parametrize("where", ["1", "2"])
+def test_what_prints_without_an_end_is_ended_or_cut(script, where):
+    """Its output is refused; of what it has to say the end is kept."""
+    script(
+        "x.sh",
+        f"yes 0123456789 | head -c 40000000 >&{where}; echo >&2; echo end >&2; exit 3",
+    )
+    with pytest.raises(Failed) as found:
+        call("x.sh")
+    words = {"1": "x.sh printed more than 16 MiB", "2": "end"}
+    assert str(found.value) == words[where]
+    assert found.value.code == {"1": 75, "2": 3}[where]
+
+
+def test_what_never_ends_is_killed(script, tmp_path):
+    script("x.sh", f"echo $$ >{tmp_path}/pid; yes")
+    with pytest.raises(Failed, match="more than 1 MiB"):
+        call("x.sh", most=1 << 20)
+    pid = (tmp_path / "pid").read_text().strip()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 10)

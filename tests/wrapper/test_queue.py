@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.parts import wait_for
 from tests.wrapper.test_directory import make  # noqa: F401
-from wrapper.builds import journal, statuses
+from wrapper.builds import journal, skips, statuses
 from wrapper.builds.directory import Build, now
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
@@ -205,8 +205,13 @@ def test_a_build_of_a_newer_version_is_left_alone(make, start, file, capsys):  #
     assert not (build.path / "status").exists()
 
 
-def test_what_is_superseded_is_written_once(make, start):  # noqa: F811
+def test_what_is_superseded_is_written_once(make, start, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(skips, "_ask_script", lambda build: None)
     old, new = make(1), make(2)
+    process = start()
+    process.queue.look(0)
+    wait_for(process.queue.idle)
+    process.queue.look(0)
     for _ in range(3):
         start().queue.look(0)
     assert said(old) == ["superseded"] and said(new) == []

@@ -47,7 +47,8 @@ def hub(monkeypatch):
 @pytest.fixture
 def visits(hub, tmp_path, monkeypatch, make):  # noqa: F811
     """visits.visit(): a round; a ref in visits.refused cannot be staged."""
-    document: dict[str, object] = {"repository": "o/n", "url": "u", "tags": []}
+    document: dict[str, object] = {"repository": "o/n", "tags": []}
+    document |= {"url": "https://github.com/o/n.git"}
     document |= {"branches": ["*"]}
     document |= {"image": "o/n", "superseded": "skip", "timeouts": {}}
 
@@ -65,7 +66,8 @@ def visits(hub, tmp_path, monkeypatch, make):  # noqa: F811
 
         def visit(self):
             self.repository.feed.due = self.repository.git.due = 0
-            return self.repository.visit(60, 600)
+            self.repository.poll(60)
+            return self.repository.compare(60, 600)
 
         def stage(self, name, settings, builds, ref, commit, **why):
             if ref in self.refused:

@@ -9,14 +9,15 @@ from tests.support.parts import ROOT
 
 WRAPPER = ROOT / "wrapper"
 # What each room may import; itself always, but for commands.
-GROUND = {"wrapper", "config", "version"}
+GROUND = {"wrapper", "answer", "config", "version"}
 BUILDS = GROUND | {"console", "github"}
 ROOMS = {
     "wrapper": set(),
-    "config": {"wrapper"},
+    "answer": {"wrapper"},
+    "config": {"wrapper", "answer"},
     "version": {"wrapper"},
     "console": {"wrapper"},
-    "github": {"wrapper", "console"},
+    "github": {"wrapper", "answer", "console"},
     "builds": BUILDS,
     "pushes": BUILDS | {"builds"},
     "commands": BUILDS | {"builds", "pushes"},

@@ -42,6 +42,20 @@ class Build:
         return str(self.info.get("commit", ""))
 
     @property
+    def event(self) -> str | None:
+        """The id of the event that tells of it."""
+        event = self.info.get("event")
+        return None if event is None or is_id(str(event)) else str(event)
+
+    @property
+    def place(self) -> str:
+        """The ID by which it stands among the pushes: its own, or that of a skipped
+        build in whose place it was staged.
+        """
+        event = str(self.info.get("event"))
+        return event if is_id(event) else self.id
+
+    @property
     def ours(self) -> bool:
         """Is it a poller's? Builds that a person staged are left alone."""
         return self.info.get("source") in ("event", "sweep", "trigger")
@@ -152,7 +166,8 @@ def is_id(name: str) -> bool:
 
 def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
     """Waiting builds that need not run, each with the newer push of the same branch."""
-    newest = {b.ref: b for b in waiting if b.ref.startswith("refs/heads/")}
+    pushed = sorted(waiting, key=lambda b: b.place)
+    newest = {b.ref: b for b in pushed if b.ref.startswith("refs/heads/")}
     for build in waiting:
         by = newest.get(build.ref, build)
         if by is not build and build.setting("superseded") != "build":

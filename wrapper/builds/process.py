@@ -6,6 +6,8 @@ through subprocess: it starts in a fraction of the time, and there are many of t
 
 import contextlib
 import os
+import selectors
+import signal
 import subprocess
 import threading
 from itertools import pairwise
@@ -14,6 +16,9 @@ import sh
 
 from wrapper import SCRIPTS, console
 from wrapper.builds.directory import Build
+
+MOST = 16 << 20  # bytes that a script may print; 50,000 refs are 4 of it
+LAST = 1 << 16  # bytes kept of what it has to say of itself
 
 
 def last_words(text: str) -> str:
@@ -34,26 +39,56 @@ class Failed(Exception):
 
 
 def call(
-    script: str, *args: str, env: dict[str, str] | None = None, limit: float = 120
+    script: str,
+    *args: str,
+    env: dict[str, str] | None = None,
+    limit: float = 120,
+    most: int = MOST,
 ) -> str:
-    """What a script prints; limit in seconds. Raises Failed (code 124: the limit)."""
+    """What a script prints; limit in seconds, most in bytes. Raises Failed (code 124:
+    the limit, 75: it printed more).
+    """
     # Should we be killed, it does not go on: the next poller does the same again.
     command = ["setpriv", "--pdeathsig", "TERM", "timeout", "-k", "5", str(limit)]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*command, f"{SCRIPTS}/{script}", *args],
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    if done.returncode == 0:
-        return os.fsdecode(done.stdout)
+    with process:
+        out, error = _read(process, most)
+        if len(out) > most:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise Failed(75, f"{script} printed more than {most >> 20} MiB")
+    if process.returncode == 0:
+        return os.fsdecode(bytes(out))
     # A step called by itself prints all to its output, as it does for console.log.
-    reason = last_words((done.stderr or done.stdout).decode(errors="replace"))
-    words = console.line(reason) or f"exit {done.returncode}"
-    if done.returncode == 124:
+    reason = last_words(bytes(error or out).decode(errors="replace"))
+    words = console.line(reason) or f"exit {process.returncode}"
+    if process.returncode == 124:
         words = f"{script} did not end within {limit} s"
-    raise Failed(done.returncode, words)
+    raise Failed(process.returncode, words)
+
+
+def _read(process: subprocess.Popen[bytes], most: int) -> tuple[bytearray, bytearray]:
+    """Standard output, up to a little more than most; and the end of standard error."""
+    assert process.stdout and process.stderr
+    out, error = bytearray(), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ, out)
+        ready.register(process.stderr, selectors.EVENT_READ, error)
+        while ready.get_map() and len(out) <= most:
+            for key, _ in ready.select():
+                chunk = os.read(key.fd, 1 << 16)
+                key.data.extend(chunk)
+                if not chunk:
+                    ready.unregister(key.fileobj)
+            del error[:-LAST]
+    return out, error
 
 
 class Pipeline:

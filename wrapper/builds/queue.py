@@ -12,6 +12,7 @@ from wrapper.builds import journal, verdict
 from wrapper.builds.directory import NEWER, Build, builds_in, folders, superseded
 from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, Pipeline, call
+from wrapper.builds.skips import SKIPPED, Answer, Skips, leaves_unbuilt
 from wrapper.builds.statuses import Statuses
 from wrapper.console import say
 
@@ -29,10 +30,12 @@ class Queue:
         on_end: Callable[[Build, int], None],
         note: Callable[[Build, dict[str, Any] | None], None],
         pipeline: Callable[[Build], Pipeline] = Pipeline,
+        later: Callable[[Callable[[], object]], object] = lambda call: call(),
     ) -> None:
         """on_end is called in a build's thread, with what ended() is to be given.
 
         note is called in the queue's thread when a build starts (None) or has ended.
+        later, called in any thread, has a call made in the queue's, and then a look.
         """
         self.restless = False  # waits for something that nobody will tell us of
         self._builds = builds
@@ -40,6 +43,7 @@ class Queue:
         self._on_end = on_end
         self._note = note
         self._pipeline = pipeline
+        self._skips = Skips(later)
         self._running: dict[str, tuple[Build, Pipeline]] = {}  # by repository
         self._settled: dict[Path, set[str]] = {}  # builds with nothing left to do
         self._runs: dict[str, int] = {}  # of a build, without a result
@@ -49,7 +53,8 @@ class Queue:
         self._obstacles: set[str] = set()  # what stood in the way at the last look
 
     def idle(self) -> bool:
-        return not self._running
+        """Does nothing run, nor is anything asked that decides what will?"""
+        return not self._running and (bool(self._ended_by) or not self._skips.busy())
 
     def look(self, concurrency: int) -> None:
         """Goes through the queue: tells what has ended, starts what may start."""
@@ -77,6 +82,7 @@ class Queue:
     def ended(self, build: Build, code: int) -> None:
         """To be called, in the queue's thread, with what on_end was given."""
         del self._running[build.repository]
+        self._skips.forget(build)
         if self._ended_by == signal.SIGINT:  # it may have come before pipeline.sh began
             build.close("cancelled", "ended by a signal")
         if build.result() is None and code not in (69, 130, 143):
@@ -93,6 +99,7 @@ class Queue:
     def signal(self, number: int) -> None:
         """TERM or INT for all that is running."""
         self._ended_by = number
+        self._skips.stop()
         for _, pipeline in self._running.values():
             pipeline.signal(number)
 
@@ -107,6 +114,8 @@ class Queue:
                 settled.add(build.id)
                 continue
             result = build.result()
+            if result is not None and self._leaves_unbuilt(build, result):
+                continue  # told when that is done, so that a crash loses nothing
             if self._tell(build, result):
                 settled.add(build.id)
             if result is not None:
@@ -120,11 +129,51 @@ class Queue:
                 busy = self.restless = True
                 continue
             waiting.append(build)
-        for build, by in list(superseded(waiting)):
-            if build.close("superseded", f"by {by.commit[:7]}, build {by.id}"):
-                self._tell(build, build.result())
-            waiting.remove(build)
-        return [] if busy else waiting
+        undecided = self._supersede(waiting)
+        return [] if busy or waiting[:1] == undecided[:1] else waiting
+
+    def _supersede(self, waiting: list[Build]) -> list[Build]:
+        """Ends, and takes out, those that need not run. Of those it returns it is not
+        known yet: what will be skipped supersedes nothing, and that is being asked.
+        """
+        undecided: list[Build] = []
+        rest = list(waiting)
+        while pairs := list(superseded(rest)):
+            _, by = pairs[0]
+            older = [build for build, newer in pairs if newer is by]
+            answer = self._skips.skipped(by)
+            if answer is Answer.YES:
+                rest.remove(by)
+                self._end(waiting, by, "skipped", SKIPPED)
+                continue
+            rest = [build for build in rest if build not in older]
+            if answer is Answer.ASKED:
+                undecided += older
+            elif answer is Answer.NO:
+                for build in older:
+                    why = f"by {by.commit[:7]}, build {by.id}"
+                    self._end(waiting, build, "superseded", why)
+        return undecided
+
+    def _end(
+        self, waiting: list[Build], build: Build, status: str, message: str
+    ) -> None:
+        """Ends a build that waits, and takes it out."""
+        waiting.remove(build)
+        if not build.close(status, message):
+            return
+        self._skips.forget(build)
+        result = build.result() or {}
+        if not self._leaves_unbuilt(build, result):
+            self._tell(build, result)
+
+    def _leaves_unbuilt(self, build: Build, result: dict[str, Any]) -> bool:
+        """Is something still to be staged in the place of a build that was skipped?"""
+        return (
+            leaves_unbuilt(build, result)
+            and not self._statuses.knows(build, result)
+            and not self._skips.settled(build)
+        )
 
     def _tell(self, build: Build, result: dict[str, Any] | None) -> bool:
         """The journal and GitHub learn how a build stands; True: nothing is left to do.

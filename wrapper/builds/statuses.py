@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from wrapper.builds import verdict
 from wrapper.builds.directory import Build, write
 from wrapper.console import say
-from wrapper.github.client import GitHub
+from wrapper.github.client import GitHub, serves
 from wrapper.github.errors import Trouble
 
 CONTEXT = "ci/docker-build-server"
@@ -102,6 +102,8 @@ class Statuses:
 
     def _settle(self, owed: _Owed) -> None:
         build, wished = owed.build, owed.build.setting("status") == "true"
+        url = build.setting("url")
+        wished = wished and (url is None or serves(url))
         shown, wanted = _read(build)
         try:
             if wished and self._github.token.value() and shown != wanted:

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 import requests
 
 from wrapper import SCRIPTS, console
+from wrapper.answer import ask, session
 from wrapper.builds import host
 from wrapper.builds.host import FAIL, OK, WARN, Finding
 from wrapper.config.load import Config, ConfigError, Settings, load
@@ -21,7 +22,6 @@ from wrapper.config.schema import mask
 from wrapper.github.errors import reason
 from wrapper.github.token import Token
 
-TIMEOUT = (10, 20)  # seconds to connect, and to wait for a byte
 _SKEW = 60  # seconds the clock may be off
 
 
@@ -71,7 +71,8 @@ def _github() -> Iterator[Finding]:
         words = f"GITHUB_TOKEN_FILE: {file} cannot be read, or holds no token"
         yield Finding(FAIL, words)
     try:
-        answer = requests.get(f"{url}/rate_limit", auth=token, timeout=TIMEOUT)
+        with session() as one:
+            answer = ask(one, "GET", f"{url}/rate_limit", 3, auth=token)
     except requests.RequestException as e:
         advice = "check the network, the proxy and GITHUB_API_URL"
         words = f"GitHub: {url} cannot be reached: {reason(e)} ({advice})"

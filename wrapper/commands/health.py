@@ -32,12 +32,15 @@ def run(config: Config) -> int:
 def _ill(seen: dict[str, float | str] | None, config: Config) -> str:
     if seen is None:
         return "not asked yet"
-    waits = {"asked": seen["interval"], "compared": config.poll_sweep}
+    sweep = float(seen.get("sweep") or config.poll_sweep)
+    waits = {"asked": float(seen["interval"]), "compared": sweep}
     words = {"asked": "GitHub's events were", "compared": "git was"}
     late = []
     for key, wait in waits.items():
+        if seen[key] is None:  # there are no events of it
+            continue
         age = time.time() - float(seen[key])
-        if age > PATIENCE * float(wait):
+        if age > PATIENCE * wait:
             when = f"{age:.0f} s ago" if seen[key] else "never"
             late.append(f"{words[key]} last asked with success {when}")
     untold = float(seen.get("untold", 0))
@@ -48,7 +51,8 @@ def _ill(seen: dict[str, float | str] | None, config: Config) -> str:
 
 
 def _well(seen: dict[str, float | None]) -> str:
-    age = time.time() - float(seen["asked"] or 0)
+    asked = seen["compared"] if seen["asked"] is None else seen["asked"]
+    age = time.time() - float(asked or 0)
     lag = seen["lag"]
     push = f", the last push was staged after {lag:.0f} s" if lag is not None else ""
     return f"ok, asked {age:.0f} s ago{push}"

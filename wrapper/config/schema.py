@@ -71,6 +71,11 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def printable(text: str) -> str:
+    """With an escape for each character that could control a terminal, or hide."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def mask(text: str) -> str:
     return re.sub(r"(?<=//)[^\s\"/@]*@|[^\s\"/@:]+:[^\s\"/@]*@", "...@", text)
 

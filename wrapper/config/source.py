@@ -9,7 +9,7 @@ from typing import NamedTuple
 from wrapper.config import schema
 
 LARGEST = 1 << 20  # bytes
-_TIMEOUT = (10, 30)  # seconds to connect, and between two bytes
+REDIRECTS = 10
 
 
 class ConfigError(Exception):
@@ -19,8 +19,9 @@ class ConfigError(Exception):
     """
 
     def __init__(self, source: str, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(f"{schema.mask(source)}: {p}" for p in problems))
+        self.problems = [schema.printable(p) for p in problems]
+        place = schema.printable(schema.mask(source))
+        super().__init__("\n".join(f"{place}: {p}" for p in self.problems))
 
 
 class Answer(NamedTuple):
@@ -55,21 +56,21 @@ def fetch(url: str, etag: str | None = None) -> Answer | None:
     """What is there now; None if it still is what bore this ETag. Else ConfigError."""
     import requests  # costs 0.1 s, and most configurations are files
 
+    from wrapper import answer
+
     headers = {"If-None-Match": etag} if etag else {}
     try:
-        with requests.get(url, headers=headers, timeout=_TIMEOUT, stream=True) as got:
-            if etag and got.status_code == 304:
-                return None
-            if got.status_code != 200:
-                raise ConfigError(url, [f"answered {got.status_code} {got.reason}"])
-            content = b""
-            for chunk in got.iter_content(1 << 16):
-                content += chunk
-                if len(content) > LARGEST:
-                    break  # whoever resolves it says so
-            return Answer(content, got.headers.get("ETag"))
+        with answer.session() as session:
+            got = answer.ask(session, "GET", url, REDIRECTS, LARGEST, headers=headers)
+    except answer.TooLarge:
+        raise ConfigError(url, ["is larger than 1 MiB"]) from None
     except requests.RequestException as e:
         raise ConfigError(url, [f"cannot be fetched: {type(e).__name__}"]) from None
+    if etag and got.status_code == 304:
+        return None
+    if got.status_code != 200:
+        raise ConfigError(url, [f"answered {got.status_code} {got.reason}"])
+    return Answer(got.content, got.headers.get("ETag"))
 
 
 def keep(builds: Path, content: bytes) -> None:

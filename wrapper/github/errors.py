@@ -9,6 +9,7 @@ from typing import Any
 import requests
 
 PAUSE = 60.0  # seconds, where GitHub does not say how long
+LONGEST = 3600.0  # seconds that are waited, whatever an answer says
 
 
 class Trouble(Exception):
@@ -54,8 +55,8 @@ def judge(response: requests.Response) -> Trouble | None:
     limited = re.search(r"rate limit|secondary|abuse", message, re.IGNORECASE)
     if code == 429 or (code == 403 and (limited or spent or after)):
         wait = PAUSE
-        if after.isdigit():
-            wait = float(after)
+        if re.fullmatch(r"[0-9]+", after):
+            wait = min(float(after), LONGEST)
         elif spent:
             wait = until_reset(headers) + 1
         return Trouble(
@@ -75,7 +76,8 @@ def until_reset(headers: Any) -> float:
     except (KeyError, ValueError):
         now = time.time()
     try:
-        return max(0.0, int(headers["X-RateLimit-Reset"]) - now)
+        left = int(headers["X-RateLimit-Reset"]) - int(now)
+        return float(min(max(0, left), LONGEST))
     except (KeyError, ValueError):
         return PAUSE
 

@@ -9,6 +9,7 @@ from wrapper.github.events import Event, read
 
 PAGES = 10  # at most; GitHub shows 300 events, and that is three
 APART = 0.3  # seconds between two of them
+MOST = 25_000  # events of a page, and of pages after which none is read
 
 
 class News(NamedTuple):
@@ -21,6 +22,26 @@ class News(NamedTuple):
     etag: str
 
 
+def merged(earlier: News | None, later: News) -> News:
+    """Two readings, of which the first is not handled yet."""
+    if earlier is None:
+        return later
+    events = {e.id: e for e in (*earlier.events, *later.events)}
+    return News(
+        earlier.ids | later.ids,
+        list(events.values()),
+        earlier.gap or later.gap,
+        earlier.bad | later.bad,
+        later.etag,
+    )
+
+
+def without(fresh: News, seen: dict[str, int] | None) -> News:
+    """But for the events that were handled since it was read."""
+    known = seen or {}
+    return fresh._replace(events=[e for e in fresh.events if e.id not in known])
+
+
 def news(github: GitHub, page: Page, seen: dict[str, int] | None) -> News:
     """Follows the pages until one brings nothing new. Raises Trouble.
 
@@ -31,7 +52,7 @@ def news(github: GitHub, page: Page, seen: dict[str, int] | None) -> News:
     found = News({}, [], False, {}, page.etag)
     known = seen or {}
     for number in range(PAGES):
-        shown = read(page.events or [])
+        shown = read((page.events or [])[:MOST])
         fresh = shown.ids.keys() - known.keys()
         found.ids.update(shown.ids)
         if seen is not None:
@@ -39,6 +60,9 @@ def news(github: GitHub, page: Page, seen: dict[str, int] | None) -> News:
             bad = {i: why for i, why in shown.bad.items() if i not in known}
             found.bad.update(bad)
         if not page.next or (shown.ids and not fresh) or number == PAGES - 1:
+            break
+        if len(found.ids) >= MOST:
+            found = found._replace(gap=True)
             break
         time.sleep(APART)
         try:
@@ -50,4 +74,4 @@ def news(github: GitHub, page: Page, seen: dict[str, int] | None) -> News:
     # Of a first reading nobody knows what was handled before, or since.
     overlap = not known or known.keys() & found.ids.keys()
     gap = bool(found.ids) and (seen is None or not overlap)
-    return found._replace(gap=gap or bool(found.bad))
+    return found._replace(gap=found.gap or gap or bool(found.bad))

@@ -4,7 +4,10 @@ Git is the truth about now. The feed is a hint at how it came to that, and any o
 be late, doubled, missing or out of order.
 """
 
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from functools import partial
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from wrapper.github.events import Event
@@ -90,18 +93,63 @@ def chain(pushes: Iterable[Event], start: str | None) -> list[Event]:
     Times and ids do not tell: bursts share a second. start, the commit last handled,
     decides where the pushes go round in a circle.
     """
-    rest = sorted(pushes, key=lambda e: (e.at, len(e.id), e.id))
+    rest = _Unordered(sorted(pushes, key=lambda e: (e.at, len(e.id), e.id)), start)
     ordered: list[Event] = []
     at: str | None = None
-    while rest:
-        heads = {e.head for e in rest}
-        following = min(
-            rest, key=lambda e: (e.before != at, e.before in heads, e.before != start)
-        )
-        rest.remove(following)
-        ordered.append(following)
-        at = following.head
+    while event := rest.take(at):
+        ordered.append(event)
+        at = event.head
     return ordered
+
+
+class _Unordered:
+    """Pushes of one ref; which of them follows is told without going through all."""
+
+    def __init__(self, pushes: list[Event], start: str | None) -> None:
+        self._pushes, self._start = pushes, start
+        self._taken = [False] * len(pushes)
+        self._from: dict[str | None, deque[int]] = {}  # by the commit they began at
+        self._heads: Counter[str | None] = Counter(e.head for e in pushes)  # not taken
+        for number, event in enumerate(pushes):
+            self._from.setdefault(event.before, deque()).append(number)
+        self._first = 0
+        # Numbers of those that no other leads to; rising, so a heap.
+        self._roots = [n for n, e in enumerate(pushes) if not self._heads[e.before]]
+
+    def take(self, at: str | None) -> Event | None:
+        """The first that begins at a commit, else one that none leads to, else any; of
+        these rather one that begins at start.
+        """
+        number = self._began_at(at)
+        if number is None and not self._heads[self._start]:
+            number = self._began_at(self._start)
+        for look in self._root, partial(self._began_at, self._start), self._any:
+            number = look() if number is None else number
+        if number is None:
+            return None
+        self._taken[number] = True
+        event = self._pushes[number]
+        self._heads[event.head] -= 1
+        if not self._heads[event.head]:
+            for follower in self._from.get(event.head, ()):
+                heappush(self._roots, follower)
+        return event
+
+    def _began_at(self, commit: str | None) -> int | None:
+        waiting = self._from.get(commit, deque())
+        while waiting and self._taken[waiting[0]]:
+            waiting.popleft()
+        return waiting[0] if waiting else None
+
+    def _root(self) -> int | None:
+        while self._roots and self._taken[self._roots[0]]:
+            heappop(self._roots)
+        return self._roots[0] if self._roots else None
+
+    def _any(self) -> int | None:
+        while self._first < len(self._taken) and self._taken[self._first]:
+            self._first += 1
+        return self._first if self._first < len(self._taken) else None
 
 
 def shown(pushes: list[Event], tip: str | None, handled: str | None) -> int:
@@ -120,12 +168,16 @@ def path(pushes: list[Event], tip: str, handled: str | None) -> list[Head]:
     begins = [i for i, e in enumerate(pushes) if e.before == handled]
     ends = [i + 1 for i, e in enumerate(pushes) if e.head == handled]
     new = pushes[min(begins + ends, default=0) :]
+    leads = len(new)  # from here on each push leads to the next, and the last to tip
+    goal = tip
+    while leads and new[leads - 1].head == goal:
+        leads -= 1
+        goal = new[leads].before
     came: list[Head] = []
     at = handled
     for i, event in enumerate(new):
         # Where all pushes from here lead to the tip, the head before them is new too.
-        leads = [e.before for e in new[i + 1 :]] + [tip] == [e.head for e in new[i:]]
-        if leads and event.before not in ("", at):
+        if i >= leads and event.before not in ("", at):
             came.append(Head(event.before, None))
         came.append(Head(event.head, event.id))
         at = event.head

@@ -7,21 +7,22 @@ directory.
 
 import math
 import random
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wrapper.builds import journal, verdict
+from wrapper.builds import verdict
 from wrapper.builds.directory import Build, Newer, builds_in
 from wrapper.builds.process import Failed
 from wrapper.config.load import Settings
 from wrapper.console import say
-from wrapper.github.client import GitHub, Page
+from wrapper.github.client import GitHub, serves
 from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
-from wrapper.github.feed import News, news
+from wrapper.github.feed import News, merged, news, without
 from wrapper.pushes.backoff import Backoff
 from wrapper.pushes.latest import LatestBuilds
 from wrapper.pushes.moves import compare, passed
@@ -29,12 +30,15 @@ from wrapper.pushes.stager import Line, Stager, heads
 from wrapper.pushes.state import ETag, State, Waiting, load
 
 T = TypeVar("T")
+FEED, GIT = "feed", "git"  # what is visited
 FULL = 600.0  # seconds after which a feed is read whatever its ETag: those can go stale
 LATE = 120.0  # seconds that git may take to show what an event tells of
 
 
 class Repository:
-    """Visited by one thread at a time; note() is for another, the poller's."""
+    """poll() and compare() are each for one thread at a time: neither waits for the
+    other. note() is for another, the poller's.
+    """
 
     def __init__(
         self, name: str, settings: Settings, builds: Path, github: GitHub
@@ -50,6 +54,9 @@ class Repository:
         self._github = github
         self._asked = 60.0  # seconds that GitHub wants between two polls
         self._recheck = math.inf  # monotonic: when git may show a late event
+        self.pause = 600.0  # seconds from one comparison to the next
+        self._changing = threading.Lock()
+        self._news: News | None = None  # of the feed, for compare()
         self._announced: set[str] = set()
         self._written: set[Line] = set()
         try:
@@ -59,47 +66,75 @@ class Repository:
         self._etag = state.etag
         self._latest = LatestBuilds(state)
 
-    def due(self) -> float:
-        """When to visit next (monotonic)."""
-        return min(self.feed.due, self._git_due())
+    @property
+    def on_github(self) -> bool:
+        """Are there events of it? Else git alone is asked, more often."""
+        return serves(self.settings.url)
 
-    def visit(self, interval: float, sweep: float) -> bool:
-        """Asks what is due, and stages what is new. Was anything staged?
+    def due(self, what: str) -> float:
+        """When to poll() next (FEED), or to compare() (GIT); monotonic."""
+        if what == FEED:
+            return self.feed.due if self.on_github else math.inf
+        if self.git.trouble:
+            return self.git.due
+        return 0.0 if self.has_news else min(self.git.due, self._recheck)
 
-        interval: seconds between polls, where GitHub allows it; sweep: between sweeps.
+    @property
+    def has_news(self) -> bool:
+        """Has the feed shown what compare() has not handled yet?"""
+        return self._news is not None
+
+    def poll(self, interval: float, full: float = 0) -> None:
+        """Reads the feed. What it has that is new waits for compare().
+
+        interval: seconds between polls, where GitHub allows it; full: at least between
+        two readings whatever the ETag.
         """
-        page = None
-        if self.feed.due <= _now():
-            page = self._try(self.feed, interval, lambda: self._poll(interval))
-        if not page and self._git_due() > _now():
-            return False
+        fresh = self._try(self.feed, interval, lambda: self._poll(interval, full))
+        if fresh:
+            with self._changing:
+                self._news = merged(self._news, fresh)
+
+    def compare(self, interval: float, sweep: float) -> bool:
+        """Compares with git where that is due, or the feed calls for it, and stages
+        what is new. Was anything staged?
+
+        interval: seconds between polls, sweep: between comparisons.
+        """
+        with self._changing:
+            fresh = self._news
         try:
             state = self._load()
         except Newer as e:
             words = f"{e}: nothing is done"
-            self.feed.failed(words, interval, slow=True, quiet=True)
             self.git.failed(words, interval, slow=True)
             return False
-        fresh = None
-        if page:
-            fresh = self._try(self.feed, interval, lambda: self._news(page, state))
-        if fresh and fresh.ids.keys() - (state.seen or {}).keys():
+        self.pause = sweep if self.on_github else interval
+        unseen = fresh and without(fresh, state.seen)
+        if unseen and unseen.ids.keys() - (state.seen or {}).keys():
             self.untold = 0.0  # the feed goes on
-        asks = fresh is not None and bool(fresh.events or fresh.gap)
-        if self._git_due() <= _now() or (asks and not self.git.trouble):
+        asks = unseen is not None and bool(unseen.events or unseen.gap)
+        due = min(self.git.due, math.inf if self.git.trouble else self._recheck)
+        if asks or due <= _now():
             stager = Stager(
                 self.name, self.settings, self._builds, state, self._written
             )
-            work = partial(self._compare, stager, state, fresh, sweep)
-            self._try(self.git, interval, work)
+            work = partial(self._compare, stager, state, unseen)
+            if self._try(self.git, interval, work):
+                self._handled(fresh)
             return bool(stager.staged)
-        if fresh and not asks:
-            known = state.seen is not None and fresh.ids.keys() <= state.seen.keys()
-            self._learn(state, fresh)
-            self._etag = state.etag
+        if unseen:
+            known = state.seen is not None and unseen.ids.keys() <= state.seen.keys()
+            self._learn(state, unseen)
             if not known:
                 self._latest.save_with(state)
+            self._handled(fresh)
         return False
+
+    def _handled(self, fresh: News | None) -> None:
+        with self._changing:
+            if self._news is fresh:  # the feed has not shown more meanwhile
+                self._news = None
 
     def note(self, build: Build, result: dict[str, Any] | None) -> None:
         """A build of this repository has started (None), or ended."""
@@ -109,15 +144,17 @@ class Repository:
 
     def trouble(self) -> str:
         """What does not work now, or ""."""
-        troubles = filter(None, (self.feed.trouble, self.git.trouble))
+        feed = self.feed.trouble if self.on_github else ""
+        troubles = filter(None, (feed, self.git.trouble))
         return "; ".join(dict.fromkeys(troubles))
 
     def health(self) -> dict[str, Any]:
         """How it goes, as builds/.health.json has it."""
         return {
-            "asked": self.feed.answered,
+            "asked": self.feed.answered if self.on_github else None,
             "compared": self.git.answered,
             "interval": self.spacing,
+            "sweep": self.pause,
             "trouble": self.trouble(),
             "lag": self.lag,
             "untold": self.untold,
@@ -129,40 +166,37 @@ class Repository:
             if backoff.trouble:
                 backoff.due = 0.0
 
-    def failed(self, words: str, interval: float) -> None:
-        """A visit went wrong altogether."""
-        self.feed.failed(words, interval)
-        self.git.failed(words, interval)
+    def failed(self, what: str, words: str, interval: float) -> None:
+        """A poll (FEED) or a comparison (GIT) went wrong altogether."""
+        (self.feed if what == FEED else self.git).failed(words, interval)
 
-    def _git_due(self) -> float:
-        return self.git.due if self.git.trouble else min(self.git.due, self._recheck)
-
-    def _poll(self, interval: float) -> Page | None:
-        """The first page of the feed; None where nothing has changed."""
+    def _poll(self, interval: float, full: float) -> News | None:
+        """What the feed has that is new; None where nothing has changed."""
         etag = self._etag
         feed = self._github.feed(self.settings.repository)
-        valid = etag.url == feed and 0 <= time.time() - etag.read_at < FULL
+        valid = etag.url == feed and 0 <= time.time() - etag.read_at < max(FULL, full)
         page = self._github.page(feed, etag.value if valid else "")
         self._asked = self._asked if page.interval is None else page.interval
         self.spacing = max(interval, self._asked)
         if page.moved:
             self._say_once(f'GitHub has moved it to {page.moved}: set "repository"')
-        if page.events is None:
-            self.feed.succeeded(self.spacing)
-            return None
-        return page
-
-    def _news(self, page: Page, state: State) -> News:
-        """What the feed has that is new; without any, the state is as it was."""
-        fresh = news(self._github, page, state.seen)
-        for name, why in fresh.bad.items():
-            self._say_once(f"event {name} cannot be read: {why}")
+        fresh = None
+        if page.events is not None:
+            try:
+                state = self._load()
+            except Newer as e:  # which compare() says
+                raise Trouble(
+                    f"{e}: nothing is done", slow=True, everywhere=True
+                ) from None
+            fresh = news(self._github, page, state.seen)
+            for name, why in fresh.bad.items():
+                self._say_once(f"event {name} cannot be read: {why}")
+            self._etag = ETag(feed, fresh.etag, time.time())
         self.feed.succeeded(self.spacing)
         return fresh
 
-    def _compare(
-        self, stager: Stager, state: State, fresh: News | None, sweep: float
-    ) -> None:
+    def _compare(self, stager: Stager, state: State, fresh: News | None) -> bool:
+        """True; raises what _try() says."""
         url = self.settings.url
         found = heads(url)
         # With another url it is another repository, unless one ref is where it was.
@@ -180,25 +214,30 @@ class Repository:
         missed = passed(known, moved, late, hints)
         try:
             for move in moved:
-                stager.handle(move, {e.id: e.at for e in hints})
+                stager.handle(move, {e.id: e for e in hints})
             for event in missed:
                 stager.miss(event)
             came = [m.came for m in moved if m.came and m.ref.startswith("refs/heads/")]
-            if not fresh and any(heads[-1].event is None for heads in came):
+            if (
+                self.on_github
+                and not fresh
+                and any(heads[-1].event is None for heads in came)
+            ):
                 self.untold = self.untold or time.time()
-            self._wait_for(state, late)
+            self._wait_for(stager, state, late)
             if fresh:
                 self._learn(state, fresh)
             self._latest.keep(found)
         finally:
+            stager.finish()
             self._latest.note(stager.staged)
             self._latest.save_with(state)
         self._written.clear()
-        self._etag = state.etag
         self.lag = stager.lag if stager.staged else self.lag
-        self.git.succeeded(sweep * random.uniform(0.9, 1.1))
+        self.git.succeeded(self.pause * random.uniform(0.9, 1.1))
+        return True
 
-    def _wait_for(self, state: State, late: list[Event]) -> None:
+    def _wait_for(self, stager: Stager, state: State, late: list[Event]) -> None:
         """Events that git does not show yet are asked about again, ever more seldom."""
         now = time.time()
         since = {w.event.id: w.since for w in state.waiting}
@@ -209,16 +248,14 @@ class Repository:
                 state.waiting.append(Waiting(at, event))
             else:
                 why = f"event {event.id}: git did not show it within {LATE:.0f} s"
-                journal.tell(
-                    self._builds, self.name, "skipped", why, event.ref, event.head
-                )
+                stager.tell("skipped", why, event.ref, event.head)
         ages = [max(1, now - w.since) for w in state.waiting]
         self._recheck = _now() + min(ages, default=math.inf)
 
     def _learn(self, state: State, fresh: News) -> None:
         state.seen = (state.seen or {}) | fresh.ids
-        feed = self._github.feed(self.settings.repository)
-        state.etag = ETag(feed, fresh.etag, time.time())
+        state.reading = len(fresh.ids)
+        state.etag = self._etag._replace(value=fresh.etag)
 
     def _load(self) -> State:
         folder = self._builds / self.name

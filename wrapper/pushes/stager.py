@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +18,16 @@ from wrapper.pushes.moves import Head, Move, repeats
 from wrapper.pushes.state import State
 from wrapper.version import rules as release
 
+PATIENCE = 60.0  # seconds for a remote's refs
+MOST = 300  # pushes of a ref that one round stages; GitHub shows no more events
+SINGLY = 20  # lines of the journal of one kind that a round writes one by one
+
 
 def heads(url: str) -> dict[str, str]:
     """Branches and tags of a remote, in full, with their commits. Raises Trouble."""
     try:
-        printed = call("lib/remote-git.sh", "ls-remote", "--heads", "--tags", "--", url)
+        words = "ls-remote", "--heads", "--tags", "--", url
+        printed = call("lib/remote-git.sh", *words, limit=PATIENCE)
     except Failed as e:
         closed = re.search("could not read Username|not found|denied|failed", str(e))
         hint = " (does it exist, and may the token read it?)" if closed else ""
@@ -75,7 +81,10 @@ class Line(NamedTuple):
 
 
 class Stager:
-    """Handles the moves of one repository's refs, and notes each in its state."""
+    """Handles the moves of one repository's refs, and notes each in its state.
+
+    For one round; finish() ends it.
+    """
 
     def __init__(
         self,
@@ -90,6 +99,8 @@ class Stager:
         self.lag: float | None = None  # seconds from the newest push to its staging
         self._name, self._settings = name, settings
         self._builds, self._state, self._written = builds, state, written
+        self._told: dict[str, list[Line]] = {}  # in this round, by what
+        self._built: set[tuple[str, str]] | None = None  # refs and commits
 
     def note(self, found: dict[str, str]) -> None:
         """The first look: what is there already is not built."""
@@ -102,60 +113,80 @@ class Stager:
         why = "seen for the first time, the next push will be built; now: "
         for ref in branches:
             now = f"docker-build-server trigger {self._name} {ref.split('/', 2)[2]}"
-            self._tell("noted", why + now, ref, found[ref])
+            self.tell("noted", why + now, ref, found[ref])
         if not branches:
-            self._tell("noted", 'seen for the first time; no branch of "branches" yet')
+            self.tell("noted", 'seen for the first time; no branch of "branches" yet')
 
-    def handle(self, move: Move, times: dict[str, int]) -> None:
-        """Stages a move's commits, or says why not; times: of the events, by id.
+    def handle(self, move: Move, events: Mapping[str, Event]) -> None:
+        """Stages a move's commits, or says why not; events: by id.
 
         Raises Failed where it is to be tried again.
         """
         refs = self._state.refs
         assert refs is not None
         if not move.came:
-            self._tell("forgot", "the ref is gone", move.ref, refs.pop(move.ref))
+            self.tell("forgot", "the ref is gone", move.ref, refs.pop(move.ref))
             return
         *passed, last = move.came
         tip = last.commit
         rule = excluded(self._settings, move.ref)
         if rule:
             for head in move.came:
-                self._tell("skipped", rule, move.ref, head.commit)
+                self.tell("skipped", rule, move.ref, head.commit)
         elif self._settings.superseded == "build":
+            self._pass_over(move.ref, passed[:-MOST], tip)
             built = [
-                Head(b.commit, b.info.get("event"))
+                Head(b.commit, b.event)
                 for b in builds_in(self._state.folder)
                 if b.ref == move.ref
             ]
-            for head in passed:
+            for head in passed[-MOST:]:
                 if not repeats(head, built):
-                    self._stage(move.ref, head, times)
-            self._stage(move.ref, last, times)
+                    self._stage(move.ref, head, events)
+            self._stage(move.ref, last, events)
         else:
-            for head in passed:
-                why = f"a newer push was there already: {tip[:7]}"
-                self._tell("superseded", why, move.ref, head.commit)
+            self._pass_over(move.ref, passed, tip)
             if tip != move.before:
-                self._stage(move.ref, last, times)
+                self._stage(move.ref, last, events)
         refs[move.ref] = tip
 
     def miss(self, event: Event) -> None:
         """A push whose event came late. Built now, it would move its branch's image
         tag back; so it is only told of, unless it was built without its event.
         """
-        builds = builds_in(self._state.folder)
-        if not any((b.ref, b.commit) == (event.ref, event.head) for b in builds):
+        if self._built is None:
+            self._built = {(b.ref, b.commit) for b in builds_in(self._state.folder)}
+        if (event.ref, event.head) not in self._built:
             why = f"a newer push was handled before event {event.id} came"
             rule = excluded(self._settings, event.ref)
             what = "skipped" if rule else "superseded"
-            self._tell(what, rule or why, event.ref, event.head)
+            self.tell(what, rule or why, event.ref, event.head)
 
-    def _stage(self, ref: str, head: Head, times: dict[str, int]) -> None:
+    def finish(self) -> None:
+        """Tells how many lines more there were than were written one by one."""
+        for what, lines in self._told.items():
+            more = len(lines) - SINGLY
+            if more > 0:
+                names = ", ".join(
+                    f"{x.ref} at {(x.commit or '')[:7]}" for x in lines[-3:]
+                )
+                why = f"{more} more, for the like reasons, the last of them: {names}"
+                journal.tell(self._builds, self._name, what, why, count=more)
+
+    def _pass_over(self, ref: str, heads: list[Head], tip: str) -> None:
+        for head in heads:
+            why = f"a newer push was there already: {tip[:7]}"
+            self.tell("superseded", why, ref, head.commit)
+
+    def _stage(self, ref: str, head: Head, events: Mapping[str, Event]) -> None:
         refs = self._state.refs
         assert refs is not None
         commit, event = head
-        source = "event" if event else "sweep"
+        told = events.get(event or "")
+        before = refs.get(ref, "")
+        # An event of a push that began elsewhere does not tell how the ref came there.
+        one_push = event and (told is None or told.before in ("", before))
+        source = "event" if one_push else "sweep"
         try:
             build = stage(
                 self._name,
@@ -165,25 +196,30 @@ class Stager:
                 commit,
                 SOURCE=source,
                 EVENT=event or "",
-                BEFORE=refs.get(ref, ""),
+                BEFORE=before,
             )
         except Failed as e:
             if e.code not in (1, 2):
                 raise
-            self._tell("skipped", f"stage.sh refuses it: {e}", ref, commit)
+            self.tell("skipped", f"stage.sh refuses it: {e}", ref, commit)
         else:
             self.staged.append(build)
             self._state.newest = build.id
             why = "found by comparing with git"
-            if event in times:
-                self.lag = time.time() - times[event]
+            if told:
+                self.lag = time.time() - told.at
                 why = f"event {event}, {self.lag:.0f} s after the push"
             journal.tell(self._builds, self._name, "staged", why, build=build)
         refs[ref] = commit
 
-    def _tell(
+    def tell(
         self, what: str, why: str, ref: str | None = None, commit: str | None = None
     ) -> None:
-        if (line := Line(what, ref, commit)) not in self._written:
-            self._written.add(line)
+        """A line of the journal; of many of one kind there is one for the rest."""
+        line = Line(what, ref, commit)
+        if line in self._written:
+            return
+        self._written.add(line)
+        self._told.setdefault(what, []).append(line)
+        if len(self._told[what]) <= SINGLY:
             journal.tell(self._builds, self._name, what, why, ref, commit)

@@ -10,7 +10,7 @@ from wrapper.builds.directory import Build, builds_in, read_json, write_json
 from wrapper.github.events import Event
 
 WINDOW = 31 * 86400  # seconds; GitHub shows events for 30 days
-MOST = 5000  # ids kept, the newest; GitHub shows 300
+MOST = 5000  # ids kept, the newest; GitHub shows 300. Of a feed with more, twice those
 LAST = 5  # successes of a ref whose seconds are kept
 
 
@@ -46,13 +46,15 @@ class State:
     etag: ETag = field(default_factory=ETag)
     newest: str = ""  # id of the last build that the refs know of
     latest: Mapping[str, Latest] = field(default_factory=dict)  # by ref
+    reading: int = 0  # ids in the feed when it was read last
 
     def save(self) -> None:
         """Replaces the file, whole and synced."""
         seen = self.seen
         if seen is not None:
             oldest = time.time() - WINDOW
-            kept = sorted(seen.items(), key=lambda item: item[1])[-MOST:]
+            most = max(MOST, 2 * self.reading)
+            kept = sorted(seen.items(), key=lambda item: item[1])[-most:]
             seen = {i: at for i, at in kept if at > oldest}
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(
@@ -61,6 +63,7 @@ class State:
                 "url": self.url,
                 "refs": self.refs,
                 "seen": seen,
+                "reading": self.reading,
                 "waiting": self.waiting,
                 "etag": self.etag,
                 "newest": self.newest,
@@ -81,6 +84,7 @@ def load(folder: Path) -> State:
             state.url = document["url"]
             state.refs = document["refs"]
             state.seen = document["seen"]
+            state.reading = int(document.get("reading", 0))
             waiting = document["waiting"]
             state.waiting = [Waiting(since, Event(*e)) for since, e in waiting]
             state.etag = ETag(*document["etag"])
@@ -92,12 +96,12 @@ def load(folder: Path) -> State:
     for build in builds_in(folder, after=state.newest):
         if build.ours:
             state.latest = noted(state.latest, build)
-        if build.info.get("source") in ("event", "sweep"):
+        if build.info.get("source") in ("event", "sweep") and build.place == build.id:
             state.newest = build.id
             if state.refs is not None:
                 state.refs[build.ref] = build.commit
-            if state.seen is not None and build.info.get("event"):
-                state.seen[build.info["event"]] = int(time.time())
+            if state.seen is not None and build.event:
+                state.seen[build.event] = int(time.time())
     return state
 
 
