@@ -49,7 +49,7 @@ fetch_refs() {
     '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
   if [[ -s $mirror/shallow ]] || said 'shallow roots are not allowed to be updated'; then
     rm -rf -- "$mirror"
-    fail 1 "$url is a shallow repository, and no version can be told without history (push it whole)"
+    fail 1 "$url is a shallow repository: without its history there is no version (push it whole)"
   fi
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # unit-test.sh BUILD runs the repository's tests in the image that was built
 #
-# Reads     build.json, image; what version.sh has found of a test script in the commit's package.json
+# Reads     build.json, image; what version.sh has found of a test script in package.json
 # Writes    tested   line 1 the image ID it vouches for; line 2 `passed`, or `skipped: WHY`; line 3
 #                    the image ID that ran the tests, where `test.target` makes it another one.
 #                    Absent when tests failed
