@@ -41,11 +41,16 @@ get_commit() {
 # fetch_refs: the mirror knows what the remote knows. The pattern for HEAD also fits where there is
 # none.
 fetch_refs() {
+  local -a quiet=()
   if [[ ! -d $mirror ]]; then
     git init -q --bare -- "$mirror" || return
+    quiet=(-q) # else it has a line for each ref there is
   fi
 
-  LC_ALL=C watch remote --git-dir="$mirror" fetch --force --prune --no-write-fetch-head -- "$url" \
+  # A fetch that was ended half-way leaves what it had.
+  rm -f -- "$mirror"/objects/pack/tmp_*
+  LC_ALL=C watch remote --git-dir="$mirror" fetch "${quiet[@]}" --force --prune \
+    --no-write-fetch-head -- "$url" \
     '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
   if [[ -s $mirror/shallow ]] || said 'shallow roots are not allowed to be updated'; then
     rm -rf -- "$mirror"

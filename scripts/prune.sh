@@ -240,7 +240,7 @@ limit_build_cache() {
   list_directories "$id_pattern"
   newest=$(printf '%s\n' "${found[@]}" | LC_ALL=C sort -t / -k 4 | tail -n 1)
   limit=$(setting_of "$newest" build_cache_max)
-  folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || return 0
+  folder=$(quick_docker info --format '{{.DockerRootDir}}' 2>/dev/null) || return 0
   printf %s "$folder" >.cache/engine # for engine_folder
   if [[ ! $limit || $limit == 0 ]] || ! help=$(docker builder prune --help 2>/dev/null); then
     return 0

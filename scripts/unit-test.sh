@@ -22,8 +22,8 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 end_of_container() {
   local events present
 
-  present=$(docker info --format '{{.SystemTime}}' 2>/dev/null) || true
-  events=$(timeout --foreground 10 "${DOCKER:-docker}" events --since 1 --until "$present" \
+  present=$(quick_docker info --format '{{.SystemTime}}' 2>/dev/null) || true
+  events=$(quick_docker events --since 1 --until "$present" \
     --filter "container=$container" --filter=event={create,oom,die} \
     --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null) \
     || events="create die $((code == 125 ? 0 : code))"

@@ -4,8 +4,11 @@
 # docker ARGS...: the client that DOCKER names.
 docker() { command "${DOCKER:-docker}" "$@"; }
 
-# engine_answers: tells the engine's troubles from the repository's. An engine may also hang.
-engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
+# quick_docker ARGS...: the client, for ten seconds at most, as an engine may also hang.
+quick_docker() { timeout --foreground 10 "${DOCKER:-docker}" "$@"; }
+
+# engine_answers: tells the engine's troubles from the repository's.
+engine_answers() { quick_docker version >/dev/null 2>&1; }
 
 # need_engine: asked when something went wrong that it might be to blame for.
 need_engine() {
@@ -21,8 +24,7 @@ engine_folder() {
   if [[ -f $cache/engine ]]; then
     folder=$(<"$cache/engine")
   else
-    folder=$(timeout --foreground 10 "${DOCKER:-docker}" info --format '{{.DockerRootDir}}' \
-      2>/dev/null) || true
+    folder=$(quick_docker info --format '{{.DockerRootDir}}' 2>/dev/null) || true
   fi
   if [[ ! -d $folder || ${DOCKER_HOST:-unix:} != unix:* ]]; then
     folder=${cache%/*}
@@ -49,7 +51,7 @@ run_container() {
 # remove_container: removes the build's container, with its volumes, should there be one.
 remove_container() {
   if [[ -e $build/.container ]] \
-    && timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1; then
+    && quick_docker rm -fv -- "$container" >/dev/null 2>&1; then
     rm -f -- "$build/.container"
   fi
 }

@@ -457,6 +457,26 @@ packs() {
   done
 }
 
+@test "clones that were ended half-way leave no more in the mirror than one" {
+  for n in 1 2 3 4 5; do
+    stage
+    mkdir -p "$(mirror)/objects/pack"
+    [[ -e $(mirror)/HEAD ]] || git init -q --bare "$(mirror)"
+    head -c 100000 /dev/zero >"$(mirror)/objects/pack/tmp_pack_$n" # as a killed fetch leaves them
+    : >"$(mirror)/objects/pack/tmp_idx_$n"
+  done
+  steps clone
+  [[ -z $(find "$(mirror)/objects" -name 'tmp_*') ]]
+  whole
+}
+
+@test "a first clone of many branches is a line, not one for each" {
+  for n in {1..200}; do echo "create refs/heads/b$n $(app rev-parse HEAD)"; done | app update-ref --stdin
+  stage
+  run -0 "$scripts/clone.sh" "$build"
+  [[ ${#lines[@]} -lt 10 ]]
+}
+
 @test "a cache on another disk than the builds serves as well" {
   [[ $EUID -eq 0 ]] || skip "mounting another disk takes root"
   mkdir -p "$work/builds/.cache"

@@ -163,6 +163,17 @@ copy_of_scripts() {
   fails 69 "is being worked on by process 4712 (wait for it" "$scripts/clone.sh" "$build"
 }
 
+@test "what finds no room is not left as if it were there" {
+  [[ $EUID -eq 0 ]] || skip "mounting a small disk takes root"
+  mount -t tmpfs -o size=1m tmpfs "$work/builds"
+  mkdir -p "$build"
+  echo '{"format": 1, "settings": {}}' >"$build/build.json"
+  in_step 'head -c 9000000 /dev/zero >"$build/fill" || true
+    (leave version 1.2.3-a-version-as-long-as-this) || code=$?; [[ ! -e $build/version && $code -eq 75 ]] || ls -la "$build"; need version'
+  umount "$work/builds"
+  [[ $status -eq 2 && $stderr == *"has no version"* ]]
+}
+
 @test "a build that cannot be written to is told as that" {
   [[ $EUID -eq 0 ]] || skip "needs root, to be somebody else"
   theirs=$(mktemp -d /tmp/common.XXXXXX) # no stranger gets into the test's own folder

@@ -355,12 +355,44 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   [[ -e docker-ran ]]
 }
 
+@test "install.image: volumes that the image declares do not stay behind" {
+  image=$(printf 'FROM %s\nVOLUME /data\n' "$BASE_IMAGE" | "$DOCKER" build -q -)
+  before=$("$DOCKER" volume ls -q | sort)
+  settings=$(jq -cn --arg image "$image" '{install: {$image, command: ["true"]}}')
+  project
+  install
+  [[ $("$DOCKER" volume ls -q | sort) == "$before" ]]
+}
+
+@test "npm's cache is not cleared while an install uses it" {
+  settings='{"install": {"command": ["sh", "-c", "touch ../going; until test -e ../go-on; do sleep 0.05; done"]}}'
+  project
+  "$scripts/npm-install.sh" "$build" >"$work/out" 2>&1 3>&- &
+  until_true test -e "$build/going"
+  run ! flock -n "${build%/*/*/*}/.cache/npm.lock" true
+  touch "$build/go-on"
+  wait "$!"
+  flock -n "${build%/*/*/*}/.cache/npm.lock" true
+}
+
 @test "install.image: one that cannot be had is exit 75, an engine that is down too" {
   image=127.0.0.1:1/no/image:1
   in_image "$image"
   project package.json "$(package)"
   fails 75 "the engine cannot run $image" "$scripts/npm-install.sh" "$build"
   DOCKER_HOST=unix://$work/none.sock fails 75 'the Docker engine does not answer' "$scripts/npm-install.sh" "$build"
+}
+
+@test "another ~/.npmrc is another install" {
+  export HOME=$work/home
+  mkdir "$HOME"
+  project package.json "$(package)" package-lock.json "$(lock)"
+  install
+  install
+  [[ $output == *"nothing to install"* || ! -e $src/node_modules ]]
+  echo 'fund=false' >"$HOME/.npmrc"
+  install
+  [[ $output != *"nothing to install"* ]]
 }
 
 @test "a finished node_modules serves the next build, unless the project has scripts of its own" {

@@ -159,6 +159,25 @@ kept() {
   rm -rf "$own"
 }
 
+@test "an engine that hangs holds nothing up for long" {
+  made 1 failure
+  image 1.0.0
+  made 2 success
+  python3 -c 'import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(999)' "$work/socket" 3>&- &
+  until_true test -S "$work/socket"
+  DOCKER_HOST=unix://$work/socket fails 75 "the Docker engine does not answer" timeout 100 "$scripts/prune.sh" "$builds"
+}
+
+@test "a part of the cache that is a link is an operator's, and stays" {
+  made 1 success
+  mkdir -p "$work/elsewhere/x" "$builds/.cache/git/o"
+  echo precious >"$work/elsewhere/x/file"
+  ln -s "$work/elsewhere" "$builds/.cache/git/o/n.git"
+  : >"$builds/.cache/git/o/n.git.lock"
+  CACHE_MAX=1 prune
+  [[ -L $builds/.cache/git/o/n.git && $(<"$work/elsewhere/x/file") == precious ]]
+}
+
 @test "builds by hand count by their age" {
   made 1 - 2 manual
   made 2 - 2 manual

@@ -251,6 +251,27 @@ is_ours() {
   done
 }
 
+@test "an alias that somebody has moved back is set again" {
+  built 1.0.0 aaa 1.0.0 latest
+  pushes
+  low=$(served latest)
+  built 1.1.0 bbb 1.1.0 latest
+  pushes
+  skopeo --insecure-policy copy -q --src-tls-verify=false --dest-tls-verify=false "docker://$REGISTRY/$repository@$low" "docker://$REGISTRY/$repository:latest"
+  [[ $(served latest) == "$low" ]]
+  pushes
+  [[ $(served latest) == "$(served 1.1.0)" ]]
+}
+
+@test "latest is the very last that is set" {
+  built 1.0.0 aaa 1.0.0 main 1.0 1 latest
+  stub 404 201
+  change '.settings.registry = $stub' --arg stub "$stub"
+  pushes
+  mapfile -t put < <(sed -n 's#^PUT .*/manifests/##p' "$work/stub.log")
+  [[ "${put[0]} ${put[*]: -3}" == "1.0.0 1.0 1 latest" ]]
+}
+
 @test "an old build pushed again moves no alias below what is served" {
   built 1.9.0 aaa 1.9.0 1.9 1 latest
   old=$build

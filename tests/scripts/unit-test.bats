@@ -264,6 +264,15 @@ END
   is_red 'failed with exit code 1'
 }
 
+@test "what the tests print and take is limited where they run" {
+  runs sleep 60
+  "$scripts/unit-test.sh" "$build" >"$work/out" 2>&1 3>&- &
+  until_true container_runs
+  run "$DOCKER" inspect -f '{{.HostConfig.LogConfig.Type}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}' "$container"
+  [[ $output == "none 2147483648 2147483648" ]]
+  "$DOCKER" kill "$container" >"$work/killed"
+}
+
 @test "the process limit holds" {
   setting pids 15
   runs sh -c 'for i in $(seq 40); do sleep 1000 & done; echo all of "" them'
