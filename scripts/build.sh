@@ -151,7 +151,7 @@ export SOURCE_DATE_EPOCH
 
 # The engine keeps a copy of a context under the path it came from, and takes over what changed: 0.2
 # s less with 5,000 files. Hence one path for all builds of a repository, theirs in turn.
-link=$cache/context/$entry/context
+link=$cache/contexts/$entry/context
 lock_cache "$link"
 if ! ln -sfn -- "$build/src/$context" "$link.tmp" || ! mv -T -- "$link.tmp" "$link"; then
   fail 75 "cannot write ${link%/*} (is the disk full?)"

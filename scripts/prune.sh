@@ -220,6 +220,8 @@ limit_cache() {
 
   : >.cache/measured
 
+  rm -rf .cache/context # of version 0.1.0
+
   # These are left by an install, or a plan, that was killed.
   find .cache/node_modules/ .cache -maxdepth 1 \( -name '*.tmp.*' -o -name 'plan.*' \) -mmin +1440 \
     -exec rm -rf -- {} + 2>/dev/null || true

@@ -498,6 +498,21 @@ END
 
 @test "a builds folder that cannot be written is exit 75" {
   project Dockerfile "$plain"
-  : >"$work/builds/.cache/context"
-  fails 75 "build.sh: cannot write $work/builds/.cache/context" "$scripts/build.sh" "$build"
+  : >"$work/builds/.cache/contexts"
+  fails 75 "build.sh: cannot write $work/builds/.cache/contexts" "$scripts/build.sh" "$build"
+}
+
+@test "entries whose names end as a lock or a half-made link would, share no context" {
+  project Dockerfile "$plain" file one
+  first=$build
+  for name in o/n.lock o/n.tmp o/n; do
+    mkdir -p "$work/builds/$name"
+    cp -a "$first" "$work/builds/$name/"
+    build=$work/builds/$name/${first##*/}
+    echo "$name" >"$build/src/file"
+    touch -d 'now + 1 hour' "$build/src/file"
+    build
+    [[ $(content file) == "$name" ]]
+  done
+  [[ $(cd "$work/builds/.cache/contexts" && find . -name context | sort | xargs) == "./o/n.lock/context ./o/n.tmp/context ./o/n/context" ]]
 }

@@ -38,6 +38,7 @@ image() {
 }
 
 there() { "$DOCKER" image inspect "$@" >/dev/null 2>&1; }
+# shellcheck disable=SC2329 # services.bash has another
 gone() { ! there "$1"; } # a bare ! fails no test
 
 # prune: and no complaint.
@@ -424,7 +425,7 @@ kept() {
     head -c 1000000 /dev/zero >"$cache/$part/file"
     touch -d "2026-01-01 00:00:0$((n += 1))" "$cache/$part.lock"
   done
-  mkdir -p "$cache/context/o"
+  mkdir -p "$cache/contexts/o"
   left() { (cd "$cache" && echo npm node_modules/* git/*/*) | tr ' ' '\n' | grep -v '\.lock' | while read -r part; do [[ ! -d $cache/$part ]] || echo "$part"; done | sort | tr '\n' ' '; }
   CACHE_MAX=6000000 prune
   [[ $(left) == "git/o/new.git git/o/old.git node_modules/newest node_modules/oldest npm " ]]
