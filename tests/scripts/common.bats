@@ -45,8 +45,8 @@ files() { (cd "$build/settings" && find . ! -name .schema -printf '%y %P %s\n' |
 @test "setting and list_setting give what is there, and nothing for null" {
   change '.settings += {target: "a b", branches: ["p", "", "q r"]}'
   in_step 'list_setting items branches; list_setting none install/command
-    printf "%s|" "$(setting target)" "$(setting dockerfile)" "$(setting install/image)" "${#none[@]}" "${items[@]}"'
-  [[ $status -eq 0 && $output == "a b|Dockerfile||0|p||q r|" ]]
+    printf "%s|" "$(setting target)" "$(setting context)" "$(setting install/image)" "${#none[@]}" "${items[@]}"'
+  [[ $status -eq 0 && $output == "a b|.||0|p||q r|" ]]
 }
 
 @test "what stands in the files is never code" {
