@@ -4,13 +4,13 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from wrapper.builds import journal
 from wrapper.builds.directory import Build, builds_in
 from wrapper.builds.process import Failed, call
+from wrapper.config.globs import matches
 from wrapper.config.load import Settings
 from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
@@ -45,7 +45,7 @@ def excluded(settings: Settings, ref: str) -> str | None:
     _, kind, name = ref.split("/", 2)
     kind, key = ("branch", "branches") if kind == "heads" else ("tag", "tags")
     globs = settings.branches if key == "branches" else settings.tags
-    if not any(fnmatchcase(name, glob) for glob in globs):
+    if not matches(name, globs):
         return f'{kind} {name} is none of "{key}"'
     if key == "tags" and not release.parse(name):
         return f"tag {name} is no SemVer (like v1.2.3)"
