@@ -117,6 +117,14 @@ class Stager:
         if not branches:
             self.tell("noted", 'seen for the first time; no branch of "branches" yet')
 
+    def complete(self, found: dict[str, str], known: dict[str, str]) -> dict[str, str]:
+        """After a loss of the state: refs that no build is of are taken for handled."""
+        lost = {ref: commit for ref, commit in found.items() if ref not in known}
+        for ref, commit in lost.items():
+            if not excluded(self._settings, ref):
+                self.tell("noted", "no build of it is known", ref, commit)
+        return lost | known
+
     def handle(self, move: Move, events: Mapping[str, Event]) -> None:
         """Stages a move's commits, or says why not; events: by id.
 
