@@ -20,7 +20,7 @@ from wrapper.builds.process import Pipeline
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
 from wrapper.config.files import watch_file
-from wrapper.config.load import Config
+from wrapper.config.load import Config, remarks
 from wrapper.config.reload import ConfigWatch, changes
 from wrapper.console import say
 from wrapper.github.client import GitHub
@@ -233,6 +233,8 @@ class Poller:
         """Puts a configuration into force, for what is staged from now on."""
         if config != self._config:
             say(ME, f"configuration: {changes(self._config, config)}")
+        for remark in remarks(config):
+            say(ME, remark)
         builds = self._config.builds
         if config.builds != builds:
             say(ME, f"builds stay in {builds} until the next start")

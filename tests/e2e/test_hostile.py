@@ -240,13 +240,8 @@ def test_settings_are_refused_or_arrive_as_they_are(
     )
     (folder / dockerfile).write_text("FROM scratch")
     (build / "labels").write_text("a=b\n")
-    facts = {
-        "format": 1,
-        "id": build.name,
-        "repository": "o/n",
-        "ref": ref,
-        "commit": "1" * 40,
-    }
+    facts = {"format": 1, "id": build.name, "repository": "o/n", "ref": ref}
+    facts |= {"commit": "1" * 40}
     (build / "build.json").write_text(json.dumps(facts | {"settings": resolved}))
     args = recorder.with_name("docker.args")
     args.unlink(missing_ok=True)
@@ -255,8 +250,9 @@ def test_settings_are_refused_or_arrive_as_they_are(
         env=os.environ | {"DOCKER": str(recorder)},
         capture_output=True,
     )
-    assert done.returncode == 1, done.stdout
-    assert b"does not build: " in done.stdout.splitlines()[-1]
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert b"does not build" in said.splitlines()[-1]
     told = args.read_bytes().decode().split("\0")
     given_args = {w for w in told if w.startswith("--build-arg=")}
     assert given_args == {f"--build-arg={k}={v}" for k, v in arguments.items()}

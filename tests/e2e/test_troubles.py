@@ -234,11 +234,28 @@ def test_a_damaged_state_is_said_and_begun_anew(watched, name):
     first = tree.commit()
     tree.push()
     poller.has(name, (MAIN, first))
-    poller.stop()
-    tree.commit()
+
+
+def test_a_damaged_state_loses_no_push(watched, name):
+    """What builds there are tells what was handled."""
+    tree, poller = watched(poll={"interval": 0.1, "sweep": 0.2}, branches=["*"])
+    tree.push("main:refs/heads/old")  # its build is there, and it does not move
+    first = tree.commit()
     tree.push()
-    path.write_text("{")
-    poller.said = ""
+    wait_for(lambda: len(poller.builds(name)) == 2)
+    poller.stop()
+    before = poller.builds(name)
+    second = tree.commit()
+    tree.push()
+    for content in "{", '{"format": 1}', "":
+        (poller.folder / name / "state.json").write_text(content)
+        poller.said = ""
+        poller.start()
+        poller.says("state.json cannot be read; what was built is known")
+        poller.has(name, *before, (MAIN, second))
+        poller.stop()
+    assert first != second
     poller.start()
-    poller.says("noted main")  # and the build there is does not make it look new
-    poller.has(name, (MAIN, first))
+    third = tree.commit()
+    tree.push()
+    poller.has(name, *before, (MAIN, second), (MAIN, third))

@@ -10,7 +10,7 @@ import requests
 from tests.support.github import GitHub as StandIn
 from tests.support.parts import wait_for
 from wrapper.github import errors as trouble
-from wrapper.github.client import GitHub
+from wrapper.github.client import GitHub, serves
 from wrapper.github.errors import Trouble, judge, shorten
 from wrapper.github.token import Token
 
@@ -295,3 +295,38 @@ def test_words_are_shortened_to_one_line():
     assert shorten("x" * 10, 10) == "x" * 10
     assert shorten("x" * 11, 10) == "x" * 9 + "…"
     assert trouble.PAUSE == 60
+
+
+@pytest.mark.parametrize(
+    "server, url, ours",
+    [
+        ("", "https://github.com/o/n.git", True),
+        ("", "https://GitHub.com:443/o/n", True),
+        ("", "git@github.com:o/n.git", True),
+        ("", "ssh://git@github.com/o/n.git", True),
+        ("", "ssh://git@ssh.github.com:443/o/n.git", True),
+        ("", "https://gitlab.com/o/n.git", False),
+        ("", "https://github.com.evil.example/o/n.git", False),
+        ("", "https://example.com/github.com/o/n.git", False),
+        ("", "git@gitlab.com:github.com/n.git", False),
+        ("", "file:///srv/git/n.git", False),
+        ("", "/srv/git@github.com:o/n.git", False),
+        ("https://ghe.example:8443/", "https://ghe.example:8443/o/n.git", True),
+        ("https://ghe.example:8443", "https://ghe.example/o/n.git", False),
+        ("https://ghe.example:8443", "git@ghe.example:o/n.git", True),
+        ("https://ghe.example", "https://github.com/o/n.git", False),
+        ("http://127.0.0.1:80", "http://127.0.0.1/o/n.git", True),
+    ],
+)
+def test_which_remotes_are_on_github(monkeypatch, server, url, ours):
+    monkeypatch.setenv("GITHUB_SERVER_URL", server)
+    assert serves(url) == ours
+
+
+def test_full_readings_spend_half_of_the_quota_at_most(client, monkeypatch):
+    """Also before an answer has told it."""
+    assert client.full_reading(500) == 500 * 3600 / 2500
+    client._quota = 15_000, 9_000, 0.0
+    assert client.full_reading(5000) == 5000 * 3600 / 7500
+    monkeypatch.delenv("GITHUB_TOKEN")
+    assert GitHub().full_reading(1) == 120

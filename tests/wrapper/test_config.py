@@ -437,3 +437,38 @@ def test_a_stranger_s_control_sequences_do_not_reach_the_terminal(tmp_path, odd)
         done = run(file)
         assert done.returncode == 1 and file.name in done.stderr
         assert all(c.isprintable() for c in done.stderr.replace("\n", "")), text
+
+
+@pytest.mark.parametrize(
+    "registry, entries",
+    [
+        ("r:1", {"a/one": {"image": "x/y"}, "a/two": {"image": "x/y"}}),
+        ("r:1", {"a/one": {"image": "a/two"}, "a/two": {}}),
+        ("r:1", {"A/one": {}, "a/ONE": {}}),
+        ("docker.io", {"a/one": {"image": "app"}, "a/two": {"image": "library/app"}}),
+        ("Docker.IO", {"a/one": {"image": "library/app"}, "a/two": {"image": "app"}}),
+    ],
+)
+def test_two_entries_do_not_publish_as_one_image(tmp_path, registry, entries):
+    file = tmp_path / "config.json"
+    file.write_text(top(registry=registry, repositories=entries))
+    with pytest.raises(config.ConfigError) as found:
+        config.load(str(file))
+    first, second = entries
+    path = f'repositories."{second}".image: '
+    [problem] = found.value.problems
+    assert problem.startswith(path) and f'is the image of "{first}" too' in problem
+
+
+def test_images_that_are_not_one_are_taken(tmp_path):
+    entries = {"a/one": {"image": "app"}, "a/two": {"image": "library/app"}, "a/x": {}}
+    file = tmp_path / "config.json"
+    file.write_text(top(registry="r:1", repositories=entries))
+    assert len(config.load(str(file)).repositories) == 3
+
+
+def test_an_image_of_the_defaults_is_every_entry_s(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(top(defaults={"image": "x"}, repositories={"a/b": {}, "a/c": {}}))
+    with pytest.raises(config.ConfigError, match='"x" is the image of "a/b" too'):
+        config.load(str(file))

@@ -127,3 +127,12 @@ def test_a_poller_that_runs(make_repo, configure, run_poller, builds, name, gith
     poller.wait_for(lambda: health.run(settings) == 0)
     poller.kill()
     wait_for(lambda: health.run(settings) == 1)
+
+
+def test_a_repository_without_events_is_well_by_its_comparisons(ask):
+    now = time.time()
+    none = {"asked": None, "sweep": 10, "interval": 60}
+    code, words = ask(**none, compared=now - 20)
+    assert code == 0 and re.fullmatch(r"o/n: ok, asked 2\d s ago", words)
+    code, words = ask(**none, compared=now - 31)
+    assert code == 1 and "git was last asked with success" in words

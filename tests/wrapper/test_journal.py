@@ -1,11 +1,13 @@
 """The journal: every decision, on a line of its own."""
 
 import json
+import os
 
 import pytest
 
 from tests.wrapper.test_directory import make  # noqa: F401
 from wrapper.builds import journal
+from wrapper.commands import why
 
 COMMIT = "1a2b3c4d" * 5
 
@@ -64,3 +66,53 @@ def test_what_is_recorded_of_a_build_since_its_start(folder, make):  # noqa: F81
     with (folder / "journal.jsonl").open("ab") as file:
         file.write(b'{"what": "finished", "build": "' + one.id.encode())  # cut off
     assert journal.recorded(folder, one, "") == set()
+
+
+def test_a_full_journal_is_put_aside_and_read_all_the_same(folder, make, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(journal, "FULL", 1000)
+    build = make(1)
+    journal.tell(folder, "o/n", "started", "first", build=build)
+    journal.tell(folder, "o/n", "finished", "first", build=build)
+    whys = ["first", "first"]
+    while not (folder / "journal.jsonl.1").exists():
+        whys.append(f"{len(whys)}" * 20)
+        journal.tell(folder, "o/n", "noted", whys[-1])
+    assert not (folder / "journal.jsonl").exists()
+    assert [line["why"] for line in journal.read(folder)] == whys
+    assert journal.recorded(folder, build, "") == {"finished"}
+    journal.tell(folder, "o/n", "pushed", "last", build=build)
+    assert [line["why"] for line in journal.read(folder)] == [*whys, "last"]
+    assert journal.recorded(folder, build, "") == {"finished", "pushed"}
+    for number in range(30):
+        journal.tell(folder, "o/n", "noted", f"{number:200}")
+    assert {p.name for p in folder.glob("journal*")} <= {
+        "journal.jsonl",
+        "journal.jsonl.1",
+    }
+    assert all(p.stat().st_size < 1500 for p in folder.glob("journal*"))
+
+
+def test_processes_that_find_it_full_put_it_aside_once(folder, monkeypatch):
+    """The second has opened what the first has put aside: it is not to be lost."""
+    path = folder / "journal.jsonl"
+    path.write_text(
+        '{"time": "", "repository": "o/n", "what": "noted", "why": "old"}\n'
+    )
+    late = os.open(path, os.O_RDONLY)
+    journal._put_aside(folder, late)
+    journal.tell(folder, "o/n", "noted", "new")
+    journal._put_aside(folder, late)
+    os.close(late)
+    assert [line["why"] for line in journal.read(folder)] == ["old", "new"]
+    assert path.exists()
+
+
+def test_why_reads_both(folder, monkeypatch, capsys):
+    monkeypatch.setattr(journal, "FULL", 1)
+    journal.tell(folder, "o/n", "noted", "old", "refs/heads/a", COMMIT)
+    monkeypatch.setattr(journal, "FULL", 1 << 20)
+    journal.tell(folder, "o/n", "noted", "new", "refs/heads/a", COMMIT)
+    capsys.readouterr()
+    assert why.run(folder, COMMIT) == 0
+    old, new = capsys.readouterr().out.splitlines()
+    assert old.endswith("old") and new.endswith("new")

@@ -1,6 +1,7 @@
 """One repository's visits: a round that fails, a state that is not to be read."""
 
 import json
+import threading
 
 import pytest
 
@@ -9,7 +10,7 @@ from wrapper.builds.process import Failed
 from wrapper.config.load import Settings
 from wrapper.github.client import Page
 from wrapper.pushes import repository, stager
-from wrapper.pushes.repository import Repository
+from wrapper.pushes.repository import GIT, Repository
 
 MAIN, OTHER = "refs/heads/main", "refs/heads/other"
 TIMES = {"started_at": "2026-11-26T05:10:00Z", "finished_at": "2026-11-26T05:10:07Z"}
@@ -160,3 +161,80 @@ def test_the_newest_build_of_each_ref_is_in_the_state(visits, hub):
     visits.restart()
     visits.visit()
     assert visits.state["latest"][MAIN]["seconds"] == [7.0, 7.0]
+
+
+def test_a_feed_that_hangs_holds_up_no_comparison(visits, hub, monkeypatch):
+    """And what it shows in the end is not handled twice."""
+    hub.push(1, MAIN, "a", "b")
+    hub.push(2, MAIN, "b", "c")
+    held, reached = threading.Event(), threading.Event()
+    page = hub.page
+
+    def hang(*args):
+        reached.set()
+        held.wait(30)
+        return page(*args)
+
+    monkeypatch.setattr(hub, "page", hang)
+    one = visits.repository
+    one.feed.due = one.git.due = 0
+    poll = threading.Thread(target=one.poll, args=(60,))
+    poll.start()
+    assert reached.wait(30)
+    assert one.compare(60, 600)
+    assert visits.journal("staged") == ["c"]
+    held.set()
+    poll.join(30)
+    assert one.has_news and one.due(GIT) == 0
+    assert not one.compare(60, 600)
+    assert not one.has_news
+    assert visits.journal("staged") == ["c"]
+    assert visits.journal("superseded") == ["b"]  # told of too late
+
+
+def test_news_that_git_does_not_let_be_handled_wait(visits, hub, monkeypatch):
+    """They are not asked for again, and are not lost."""
+    etags = []
+    page = hub.page
+
+    def answer(url, etag=""):
+        etags.append(etag)
+        return page(url)._replace(etag="e", events=None if etag == "e" else hub.events)
+
+    monkeypatch.setattr(hub, "page", answer)
+    hub.push(1, MAIN, "a", "b")
+    visits.refused = {MAIN}
+    for _ in range(3):
+        visits.visit()
+    assert etags == ["", "e", "e"]
+    visits.refused = set()
+    assert visits.visit()
+    assert visits.journal("staged") == ["b"]
+    [build] = (visits.folder).glob("*Z-*/build.json")
+    assert json.loads(build.read_text())["source"] == "event"
+
+
+def test_many_lines_of_one_kind_are_one(visits, hub):
+    many = {f"refs/tags/x{i:05}": "b" * 40 for i in range(50_000)}
+    hub.heads |= many
+    visits.visit()
+    size = (visits.folder.parents[1] / "journal.jsonl").stat().st_size
+    assert size < 20_000
+    hub.heads = {MAIN: "a" * 40}
+    visits.visit()
+    assert (visits.folder.parents[1] / "journal.jsonl").stat().st_size < 40_000
+    assert visits.state["refs"] == {MAIN: "a" * 40}
+
+
+def test_fifty_thousand_branches_first_seen_are_noted_in_few_lines(visits, hub):
+    (visits.folder / "state.json").unlink()
+    journal = visits.folder.parents[1] / "journal.jsonl"
+    journal.unlink()
+    hub.heads = {f"refs/heads/b{i:05}": "a" * 40 for i in range(50_000)}
+    visits.restart()
+    assert not visits.visit()
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(lines) == stager.SINGLY + 1
+    assert lines[-1]["count"] == 50_000 - stager.SINGLY
+    assert "refs/heads/b" in lines[-1]["why"]
+    assert len(visits.state["refs"]) == 50_000

@@ -8,7 +8,7 @@ import pytest
 from tests.wrapper.test_directory import make  # noqa: F401
 from wrapper.github.events import Event
 from wrapper.pushes import state
-from wrapper.pushes.state import ETag, State, Waiting, load
+from wrapper.pushes.state import ETag, State, Waiting, from_builds, load
 
 MAIN = "refs/heads/main"
 
@@ -58,10 +58,47 @@ def test_what_was_staged_after_the_last_saving_counts(folder, make):  # noqa: F8
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "7", "{}", '{"format": 1, "refs": {}}', '{"refs": 7, "waiting": [3]}'],
+    [
+        "",
+        "{",
+        "7",
+        "{}",
+        '{"format": 1, "refs": {}}',
+        '{"refs": 7, "waiting": [3]}',
+        '"refs": 7',
+        '"refs": {"refs/heads/main": 7}',
+        '"seen": ["1"]',
+        '"seen": {"1": "x"}',
+        '"etag": ["", "", "x"]',
+        '"newest": null',
+        '"url": 3',
+        '"latest": {"refs/heads/main": {"build": "x", "seconds": ["y"]}}',
+        '"waiting": [[1, ["7", "x", "push", "refs/heads/main", "", ""]]]',
+    ],
 )
 def test_a_file_that_is_not_ours_is_an_error(folder, text):
     folder.mkdir(parents=True)
+    if text.startswith('"'):  # a part of one that is ours
+        State(folder, refs={}, seen={}).save()
+        sound = json.loads((folder / "state.json").read_text())
+        text = json.dumps(sound | json.loads(f"{{{text}}}"))
     (folder / "state.json").write_text(text)
     with pytest.raises(ValueError, match=r"state\.json cannot be read"):
         load(folder)
+
+
+def test_what_builds_tell_of_a_state_that_is_lost(folder, make):  # noqa: F811
+    make(1, event="7", commit="b" * 40, url="u")
+    marked = make(2, event="8", commit="c" * 40)
+    make(3, source="sweep", event=marked.id, commit="b" * 40)
+    make(4, source="sweep", ref="refs/tags/v1", commit="d" * 40, url="u")
+    make(5, source="trigger", commit="e" * 40, url="u")
+    make(6, source="manual", commit="f" * 40, url="other")
+    known = from_builds(folder)
+    assert known.refs == {MAIN: "c" * 40, "refs/tags/v1": "d" * 40}
+    assert (known.partial, known.url, known.seen) == (True, "u", None)
+    assert known.latest[MAIN].build > marked.id
+
+
+def test_without_builds_a_state_that_is_lost_begins_anew(folder):
+    assert from_builds(folder) == State(folder)

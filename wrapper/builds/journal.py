@@ -1,15 +1,21 @@
-"""builds/journal.jsonl: every decision about a push, one JSON line each."""
+"""builds/journal.jsonl: every decision about a push, one JSON line each.
 
+Full, it becomes journal.jsonl.1, in the place of the one before.
+"""
+
+import fcntl
 import json
 import mmap
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from wrapper import console
 from wrapper.builds.directory import Build, now
+
+FULL = 64 << 20  # bytes
 
 
 def tell(
@@ -46,18 +52,43 @@ def tell(
         )
         try:
             os.write(file, data)
+            if os.fstat(file).st_size > FULL:
+                _put_aside(builds, file)
         finally:
             os.close(file)
     except OSError as e:
         console.say(repository, f"the journal cannot be written: {e.strerror}")
 
 
+def _put_aside(builds: Path, file: int) -> None:
+    """Unless another process has just done so: a new one is not full."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    path = builds / "journal.jsonl"
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(path), os.fstat(file)):
+            path.replace(path.with_suffix(".jsonl.1"))
+
+
 def read(builds: Path) -> Iterator[dict[str, Any]]:
     """Its lines in order, but for those that are none of ours. Raises OSError."""
-    with suppress(FileNotFoundError), (builds / "journal.jsonl").open("rb") as file:
-        for text in file:
-            if line := _parse(text):
-                yield line
+    with ExitStack() as stack:
+        for file in _open(builds, stack):
+            for text in file:
+                if line := _parse(text):
+                    yield line
+
+
+def _open(builds: Path, stack: ExitStack) -> list[BinaryIO]:
+    """Those of the two files that there are, the older first."""
+    while True:
+        files: list[BinaryIO] = []
+        for name in "journal.jsonl", "journal.jsonl.1":
+            with suppress(FileNotFoundError):
+                files.insert(0, stack.enter_context((builds / name).open("rb")))
+        stats = [os.fstat(file.fileno()) for file in files]
+        if len(stats) < 2 or not os.path.samestat(*stats):
+            return files
+        # One was put aside while they were opened: both are the same.
 
 
 def recorded(builds: Path, build: Build, since: str) -> set[str]:
@@ -66,10 +97,18 @@ def recorded(builds: Path, build: Build, since: str) -> set[str]:
     So who died after a line, and before noting so elsewhere, writes it but once.
     """
     found: set[str] = set()
-    # Backwards, since they are among the last; there may be no file yet, or no line.
+    with suppress(OSError), ExitStack() as stack:
+        for file in reversed(_open(builds, stack)):
+            if _recorded(file, build, since, found):
+                break
+    return found
+
+
+def _recorded(file: BinaryIO, build: Build, since: str, found: set[str]) -> bool:
+    """Adds what a file says of it; has it gone back far enough?"""
+    # Backwards, since they are among the last; there may be no line yet.
     with (
-        suppress(OSError, ValueError),
-        (builds / "journal.jsonl").open("rb") as file,
+        suppress(ValueError),
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
     ):
         at = len(text)
@@ -80,9 +119,9 @@ def recorded(builds: Path, build: Build, since: str) -> set[str]:
             if (line.get("repository"), line.get("build")) != _name(build):
                 continue
             if line["what"] in ("staged", "started") or line["time"][:19] < since[:19]:
-                break
+                return True
             found.add(line["what"])
-    return found
+    return False
 
 
 def _name(build: Build) -> tuple[str, str]:

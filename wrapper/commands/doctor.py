@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from fnmatch import fnmatchcase
 
 import requests
 
@@ -17,6 +16,7 @@ from wrapper import SCRIPTS, console
 from wrapper.answer import ask, session
 from wrapper.builds import host
 from wrapper.builds.host import FAIL, OK, WARN, Finding
+from wrapper.config.globs import matches
 from wrapper.config.load import Config, ConfigError, Settings, load
 from wrapper.config.schema import mask
 from wrapper.github.errors import reason
@@ -143,7 +143,7 @@ def _repository(name: str, settings: Settings) -> Finding:
         return Finding(FAIL, words)
     branches = re.findall(r"\trefs/heads/(.+)", out)
     globs = settings.branches
-    built = [b for b in branches if any(fnmatchcase(b, glob) for glob in globs)]
+    built = [b for b in branches if matches(b, globs)]
     if globs and not built:
         line = f"{name}: no branch matches {', '.join(globs)}"
         return Finding(WARN, f"{line} (it has: {_some(branches) or 'none yet'})")

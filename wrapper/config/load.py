@@ -14,8 +14,15 @@ from typing import Any
 
 from wrapper import SCRIPTS
 from wrapper.config import schema, source
+from wrapper.config.globs import exclude_alone
 from wrapper.config.source import ConfigError as ConfigError
 
+_HUBS = (
+    "docker.io",
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.hub.docker.com",
+)
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -114,6 +121,7 @@ def resolve(content: bytes, name: str) -> Config:
         entry: _fill_in(entry, merge(shared, given), problems)
         for entry, given in top["repositories"].items()
     }
+    problems += _same_images(top["registry"], repositories)
     builds = os.environ.get("BUILDS")
     if not builds and source.is_url(name):
         problems.append(
@@ -130,6 +138,35 @@ def resolve(content: bytes, name: str) -> Config:
         poll_sweep=top["poll"]["sweep"],
         repositories=repositories,
     )
+
+
+def remarks(config: Config) -> list[str]:
+    """What is no mistake, but hardly meant, each as "PATH: reason"."""
+    found = []
+    for entry, settings in config.repositories.items():
+        for key, globs in ("branches", settings.branches), ("tags", settings.tags):
+            if exclude_alone(globs):
+                path = schema.where(["repositories", entry, key])
+                words = 'exclusions alone match nothing (put others first, as "*")'
+                found.append(f"{path}: {words}")
+    return found
+
+
+def _same_images(registry: str, repositories: dict[str, Settings]) -> list[str]:
+    """Two entries that publish as the same image, whose tags would be each other's."""
+    found = []
+    first: dict[str, str] = {}
+    for entry, settings in repositories.items():
+        image = settings.image.lower()
+        if registry.lower() in _HUBS:  # there "app" is short for this
+            image = image.removeprefix("library/")
+        other = first.setdefault(image, entry)
+        if other != entry:
+            path = schema.where(["repositories", entry, "image"])
+            words = f"is the image of {schema.show(other)} too"
+            hint = "each entry needs one of its own"
+            found.append(f"{path}: {schema.show(settings.image)} {words} ({hint})")
+    return found
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wrapper.builds import verdict
-from wrapper.builds.directory import Build, Newer, builds_in
+from wrapper.builds.directory import Build, Newer
 from wrapper.builds.process import Failed
 from wrapper.config.load import Settings
 from wrapper.console import say
@@ -27,7 +27,7 @@ from wrapper.pushes.backoff import Backoff
 from wrapper.pushes.latest import LatestBuilds
 from wrapper.pushes.moves import compare, passed
 from wrapper.pushes.stager import Line, Stager, heads
-from wrapper.pushes.state import ETag, State, Waiting, load
+from wrapper.pushes.state import ETag, State, Waiting, from_builds, load
 
 T = TypeVar("T")
 FEED, GIT = "feed", "git"  # what is visited
@@ -206,6 +206,8 @@ class Repository:
         ):
             stager.note(found)
             known = found
+        elif state.partial and found:
+            known = state.refs = stager.complete(found, known)
         elif known and not found:
             raise Trouble("git shows no branch nor tag any more", slow=True)
         state.url = url
@@ -264,9 +266,10 @@ class Repository:
         except Newer:
             raise
         except ValueError as e:
-            self._say_once(f"{e}; it starts anew")
-            newest = max((b.id for b in builds_in(folder)), default="")
-            return State(folder, newest=newest)
+            state = from_builds(folder)
+            how = "what was built is known" if state.refs else "it starts anew"
+            self._say_once(f"{e}; {how}")
+            return state
 
     def _say_once(self, words: str) -> None:
         if words not in self._announced:

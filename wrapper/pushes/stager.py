@@ -4,13 +4,13 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from wrapper.builds import journal
 from wrapper.builds.directory import Build, builds_in
 from wrapper.builds.process import Failed, call
+from wrapper.config.globs import matches
 from wrapper.config.load import Settings
 from wrapper.github.errors import Trouble
 from wrapper.github.events import Event
@@ -45,7 +45,7 @@ def excluded(settings: Settings, ref: str) -> str | None:
     _, kind, name = ref.split("/", 2)
     kind, key = ("branch", "branches") if kind == "heads" else ("tag", "tags")
     globs = settings.branches if key == "branches" else settings.tags
-    if not any(fnmatchcase(name, glob) for glob in globs):
+    if not matches(name, globs):
         return f'{kind} {name} is none of "{key}"'
     if key == "tags" and not release.parse(name):
         return f"tag {name} is no SemVer (like v1.2.3)"
@@ -116,6 +116,14 @@ class Stager:
             self.tell("noted", why + now, ref, found[ref])
         if not branches:
             self.tell("noted", 'seen for the first time; no branch of "branches" yet')
+
+    def complete(self, found: dict[str, str], known: dict[str, str]) -> dict[str, str]:
+        """After a loss of the state: refs that no build is of are taken for handled."""
+        lost = {ref: commit for ref, commit in found.items() if ref not in known}
+        for ref, commit in lost.items():
+            if not excluded(self._settings, ref):
+                self.tell("noted", "no build of it is known", ref, commit)
+        return lost | known
 
     def handle(self, move: Move, events: Mapping[str, Event]) -> None:
         """Stages a move's commits, or says why not; events: by id.

@@ -47,6 +47,7 @@ class State:
     newest: str = ""  # id of the last build that the refs know of
     latest: Mapping[str, Latest] = field(default_factory=dict)  # by ref
     reading: int = 0  # ids in the feed when it was read last
+    partial: bool = False  # refs lacks those that were never built
 
     def save(self) -> None:
         """Replaces the file, whole and synced."""
@@ -91,9 +92,49 @@ def load(folder: Path) -> State:
             state.newest = document["newest"]
             latest = document.get("latest", {}).items()
             state.latest = {r: Latest(e["build"], e["seconds"]) for r, e in latest}
+            _check(state)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ValueError(f"{folder}/state.json cannot be read") from None
-    for build in builds_in(folder, after=state.newest):
+    _learn_of_builds(state)
+    return state
+
+
+def _check(state: State) -> None:
+    """Raises TypeError where a part of it is of another kind than it has to be."""
+    refs = {} if state.refs is None else state.refs
+    seen = {} if state.seen is None else state.seen
+    texts = [state.url, state.newest, *state.etag[:2], *refs.values()]
+    numbers = [state.etag.read_at, *seen.values()]
+    for entry in state.latest.values():
+        texts.append(entry.build)
+        numbers += entry.seconds
+    for since, event in state.waiting:
+        texts += [event.id, event.kind, event.ref, event.before, event.head]
+        numbers += [since, event.at]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("no text")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError("no number")
+
+
+def from_builds(folder: Path) -> State:
+    """What the builds there are tell of a state that cannot be read.
+
+    Of refs without a build they do not know; nor of events, so the next reading of the
+    feed is as the first.
+    """
+    state = State(folder, refs={}, partial=True)
+    _learn_of_builds(state)
+    builds = [b for b in builds_in(folder) if b.ours]
+    state.url = str(builds[-1].info.get("url", "")) if builds else ""
+    if not state.refs:
+        state.refs, state.partial = None, False
+    return state
+
+
+def _learn_of_builds(state: State) -> None:
+    """Those that were staged after it was saved."""
+    for build in builds_in(state.folder, after=state.newest):
         if build.ours:
             state.latest = noted(state.latest, build)
         if build.info.get("source") in ("event", "sweep") and build.place == build.id:
@@ -102,7 +143,6 @@ def load(folder: Path) -> State:
                 state.refs[build.ref] = build.commit
             if state.seen is not None and build.event:
                 state.seen[build.event] = int(time.time())
-    return state
 
 
 def noted(
