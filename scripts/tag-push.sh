@@ -186,6 +186,12 @@ if [[ $tested != "$image" ]]; then
   fail 1 "the image $image is not the one that was tested, $tested (run unit-test.sh again)"
 fi
 
+if [[ ${#tags[@]} -eq 0 ]]; then
+  echo "tag-push.sh: nothing is to be published (version.sh says why)"
+  leave pushed ''
+  exit 0
+fi
+
 prepare_skopeo
 declare -A confirmed=() # tag -> digest
 known=''                # the digest of the image, once the registry has it

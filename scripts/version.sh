@@ -54,8 +54,8 @@ gather() {
 
   # Those that removed it, or made it a submodule, are left out: the others are all to be found.
   if [[ $from != tags && $default ]]; then
-    commits=$(in_src log --first-parent --diff-merges=first-parent \
-      --diff-filter=AMT --no-patch --ignore-submodules --format=%H "$default" -- "$package")
+    commits=$(in_src log --first-parent --diff-filter=AMT --ignore-submodules --format=%H \
+      "$default" -- "$package")
   fi
   printf '%s\0' "$commits"
 

@@ -320,7 +320,7 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
 
 @test "the same on any machine: settings of git, the clock and earlier builds do not matter" {
   app tag v1.2.3
-  MESSAGE='feat: Straße' commit app file two
+  MESSAGE='straße!: two' commit app file two
   signed=$(app cat-file commit HEAD | sed '/^$/{s/^/gpgsig of sorts\n/;:a;n;ba}' | app hash-object -t commit -w --stdin)
   app update-ref refs/heads/main "$signed"
   versioned main
@@ -332,13 +332,29 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   git config --global i18n.logOutputEncoding latin1
   git config --global tag.sort -version:refname
   git config --global color.ui always
-  git config --global log.showRoot false
-  git config --global log.follow true
-  git config --global log.diffMerges off
   versioned main
   [[ $(cat "$build"/{version,tags,labels}) == "$first" ]]
   "$scripts/version.sh" "$build" # and twice
   [[ $(cat "$build"/{version,tags,labels}) == "$first" ]]
+}
+
+@test "nor do they where package.json decides" {
+  export HOME=$work
+  git config --global log.follow true
+  git config --global log.showRoot false
+  repository new package.json '{"version": "1.0.0"}'
+  commit new file two
+  configure new
+  stage main
+  steps clone version
+  version_is 1.0.1-main.1~
+
+  app mv package.json app.json
+  commit app app.json '{"version": "1.0.0"}'
+  app mv app.json package.json
+  commit app
+  versioned main
+  version_is 1.0.0
 }
 
 @test "a checkout that git cannot read is trouble of ours, and leaves nothing" {
