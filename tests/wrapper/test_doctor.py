@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -19,7 +20,11 @@ case $1 in
   --version) echo "Docker version 28.2.2, build x" ;;
   version) test -z "$FAKE_DOWN" || { echo "$FAKE_DOWN" >&2; exit 1; } ;;
   build) test -n "$FAKE_BUILDX" ;;
-  pull) echo "$FAKE_PULL" >&2; exit 1 ;;
+  pull)
+    case $2 in "$FAKE_KNOWN"/*) FAKE_PULL="manifest unknown" ;; esac
+    echo "$FAKE_PULL" >&2
+    exit 1
+    ;;
 esac
 """
 
@@ -109,7 +114,7 @@ def doctor(tmp_path, github, make_repo, configure, name):
 
 def test_all_is_well(doctor, github, name, tmp_path):
     assert doctor() == 0, doctor.failed
-    for tool in "python", "bash", "git", "npm", "jq", "flock", "setpriv":
+    for tool in "python", "bash", "git", "npm", "jq", "skopeo", "flock", "setpriv":
         assert doctor.has(rf"^ok +{tool} \d+\.\d+"), tool
     assert doctor.has(r"^ok .*docker 28\.2\.2")
     assert doctor.has("^ok .*engine answers")
@@ -130,7 +135,7 @@ def tools_without(tmp_path, tool):
     """A PATH with all that the doctor asks for but one."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    names = ["bash", "sh", "git", "npm", "node", "jq", "flock"]
+    names = ["bash", "sh", "git", "npm", "node", "jq", "flock", "skopeo"]
     names += ["setpriv", "timeout", "git-lfs"]
     names += ["cat", "env", "sed", "realpath", "dirname"]
     for name in names:
@@ -140,7 +145,7 @@ def tools_without(tmp_path, tool):
     return str(folder)
 
 
-@pytest.mark.parametrize("tool", ["npm", "jq", "flock", "setpriv", "timeout"])
+@pytest.mark.parametrize("tool", ["npm", "jq", "skopeo", "flock", "setpriv", "timeout"])
 def test_a_missing_tool(doctor, tmp_path, tool):
     path = tools_without(tmp_path, tool)
     doctor.fails(f"{tool}: No such file or directory .*install", PATH=path)
@@ -204,6 +209,24 @@ def test_the_registry_answers(doctor, words):
 )
 def test_the_registry_asks_who_we_are(doctor, words):
     doctor.fails(rf"asks who we are \(docker login {HOST}\)", FAKE_PULL=words)
+
+
+def test_a_login_at_another_registry_does_not_count(doctor):
+    """The client knows that one, and is a stranger to ours."""
+    words = "unauthorized: authentication required"
+    auth = {"auth": "dXNlcjpwYXNz"}
+    logins = {"auths": {"other.example.com": auth, "registry.example.com": auth}}
+    folder = Path(doctor.config).parent
+    (folder / "config").mkdir()
+    (folder / "config/config.json").write_text(json.dumps(logins))
+    doctor.fails(
+        rf"asks who we are \(docker login {HOST}\)",
+        FAKE_PULL=words,
+        FAKE_KNOWN="other.example.com",
+        DOCKER_CONFIG=str(folder / "config"),
+    )
+    assert doctor(FAKE_PULL=words, FAKE_KNOWN=HOST) == 0
+    assert doctor.has(f"^ok .*registry {HOST} answers")
 
 
 DENIED = "pull access denied for x, repository does not exist or may require a login"

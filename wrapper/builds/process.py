@@ -66,7 +66,11 @@ def call(
             raise Failed(75, f"{script} printed more than {most >> 20} MiB")
     if process.returncode == 0:
         return os.fsdecode(bytes(out))
-    reason = last_words(error.decode(errors="replace"))
+    # A step that keeps its console.log says all on standard output.
+    said = (error, out[-LAST:])
+    reason = next(
+        filter(None, (last_words(t.decode(errors="replace")) for t in said)), ""
+    )
     words = console.line(reason) or f"exit {process.returncode}"
     if process.returncode == 124:
         words = f"{script} did not end within {limit} s"
