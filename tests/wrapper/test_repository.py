@@ -289,3 +289,20 @@ def test_what_was_handled_before_one_ref_failed_is_not_repeated(visits, hub):
     assert visits.journal("superseded") == ["b"]
     assert visits.journal("staged") == ["c"]
     assert visits.state["refs"] == {MAIN: "c" * 40, OTHER: "a" * 40}
+
+
+def test_a_feed_is_read_in_full_as_seldom_as_many_repositories_want(
+    visits, hub, monkeypatch
+):
+    monkeypatch.setattr(repository, "FULL", 0.0)
+    etags = []
+    page = hub.page
+
+    def answer(url, etag=""):
+        etags.append(etag)
+        return page(url)._replace(etag="e")
+
+    monkeypatch.setattr(hub, "page", answer)
+    for full in 0, 3600, 0:
+        visits.repository.poll(60, full)
+    assert etags == ["", "e", ""]
