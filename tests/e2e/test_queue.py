@@ -352,3 +352,38 @@ def test_cancel_of_a_build_that_an_older_version_runs(watched, name, monkeypatch
         (build.path / "lock").write_text(f"{process.pid}\n")
         assert main(["cancel", *config, build.id]) == 1
         assert process.wait(10) == -signal.SIGTERM
+
+
+def test_the_oldest_of_all_repositories_starts_first(make_repo, configure, here, name):
+    names = [f"{name}-{i}" for i in range(4)]
+    trees = {n: make_repo(name=n) for n in names}
+    Stub.gate.clear()
+    poller = here(configure(*names, concurrency=1))
+    for n in names:
+        poller.settled(n)
+    started = []
+    for n in names[2], names[3], names[0], names[1]:  # in no order of names
+        pushes(trees[n])
+        wait_for(partial(poller.counts, n, 1))
+        started.append(builds_in(poller.folder / n)[0].id)
+    wait_for(lambda: Stub.running)
+    Stub.gate.set()
+    wait_for(lambda: all(poller.states(n) == ["success"] for n in names))
+    lines = (poller.folder / "journal.jsonl").read_text().splitlines()
+    told = [x["build"] for x in map(json.loads, lines) if x["what"] == "started"]
+    assert told == started == sorted(started)
+
+
+def test_status_says_where_a_build_failed_and_how_long_that_took(tmp_path, capsys):
+    path = tmp_path / "o/n/20261122T051000.123456Z-1a2b3c4"
+    path.mkdir(parents=True)
+    about = {"ref": MAIN, "commit": "1a2b3c4" * 6, "source": "event"}
+    (path / "build.json").write_text(json.dumps(about))
+    (path / "version").write_text("1.2.3\n")
+    result = {"status": "failure", "failed_step": "unit-test", "steps": []}
+    result |= {"started_at": "2026-11-22T05:10:00Z"}
+    result |= {"finished_at": "2026-11-22T05:11:17Z"}
+    (path / "result.json").write_text(json.dumps(result))
+    assert status.run(tmp_path) == 0
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split()[2:] == ["main", "1.2.3", "failure", "(unit-test)", "77"]

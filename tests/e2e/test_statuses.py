@@ -1,6 +1,8 @@
 """What GitHub is told of a build's commit: pending, then how it ended, in any case."""
 
 import json
+import threading
+import time
 
 import pytest
 
@@ -213,3 +215,41 @@ def test_a_skipped_build_says_why(watched, name, github, token, told):
     assert github.statuses[-1]["description"] == words
     lines = (poller.folder / "journal.jsonl").read_text().splitlines()
     assert words in [json.loads(line)["why"] for line in lines]
+
+
+def test_an_end_that_comes_while_pending_is_posted(watched, name, github, token, told):
+    """It is closed all the same, and at once; and the journal has it once."""
+    tree, poller = watched()
+    posting, held = threading.Event(), threading.Event()
+
+    def hold():
+        posting.set()
+        held.wait(30)
+
+    github.fault(POST, call=hold)
+    Stub.gate.clear()
+    commit = push(tree)
+    assert posting.wait(30)
+    wait_for(lambda: Stub.running)
+    Stub.gate.set()
+    wait_for(lambda: poller.states(name) == ["success"])
+    poller.says("finished main")
+    held.set()
+    begin = time.monotonic()
+    wait_for(lambda: told() == [(commit, "pending"), (commit, "success")])
+    assert time.monotonic() - begin < statuses.RETRY
+    poller.settled(name)
+    assert len(told()) == 2
+    assert poller.output.count("finished main") == 1
+
+
+def test_the_last_status_is_there_when_the_poller_has_ended(
+    watched, name, github, token, told
+):
+    tree, poller = watched()
+    poller.stop()
+    commit = push(tree)
+    github.fault(POST, times=-1, delay=1)
+    poller.start(once=True)
+    poller.join()
+    assert told()[-1] == (commit, "success")

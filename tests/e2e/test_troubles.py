@@ -2,16 +2,18 @@
 
 import os
 import time
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.support.parts import wait_for
+from wrapper import poller as poller_module
 from wrapper.builds.directory import read_json
 from wrapper.github import errors as trouble
 from wrapper.github import feed
-from wrapper.pushes import backoff
+from wrapper.pushes import backoff, repository, stager
 
 MAIN = "refs/heads/main"
 SPENT = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0"}
@@ -259,3 +261,99 @@ def test_a_damaged_state_loses_no_push(watched, name):
     third = tree.commit()
     tree.push()
     poller.has(name, *before, (MAIN, second), (MAIN, third))
+
+
+def test_a_new_token_is_tried_at_once(
+    make_repo, configure, here, name, github, tmp_path, monkeypatch
+):
+    """An operator's mistake is asked about seldom; when it is mended, that is over."""
+    secret = tmp_path / "token"
+    secret.write_text("ghp_wrong\n")
+    monkeypatch.setenv("GITHUB_TOKEN_FILE", str(secret))
+    github.token = "ghp_right"
+    make_repo()
+    poller = here(configure(name, poll={"interval": 4, "sweep": 3600}))
+    poller.says("poller: GitHub refuses the token")
+    wait_for(lambda: len(poller.polls(name)) == 1)
+    begin = time.monotonic()
+    secret.write_text("ghp_right\n")
+    wait_for(lambda: len(poller.polls(name)) > 1)
+    assert time.monotonic() - begin < 12  # of 60
+
+
+def test_what_nobody_has_foreseen_ends_no_thread(
+    watched, name, monkeypatch, make_repo, configure
+):
+    """With one thread for each kind of visit, one that ended would be missed."""
+    monkeypatch.setattr(poller_module, "SIDE_BY_SIDE", {False: 1, True: 1})
+    tree, poller = watched(poll={"interval": 0.1, "sweep": 0.2})
+    heads, odd = stager.heads, ["odd"]
+
+    def sometimes(url):
+        if odd:
+            raise RuntimeError(odd.pop())
+        return heads(url)
+
+    monkeypatch.setattr(repository, "heads", sometimes)
+    poller.says("internal error: RuntimeError('odd') (sometimes, line")
+    monkeypatch.setattr(repository, "news", lambda *_: 1 / 0)
+    tree.commit()
+    tree.push()
+    wait_for(lambda: (MAIN, tree.head) in poller.builds(name))
+    poller.says("internal error: ZeroDivisionError")
+    monkeypatch.setattr(repository, "news", feed.news)
+    poller.settled(name)
+    wait_for(lambda: poller.output.count("answers again") >= 2)
+
+
+def test_a_push_is_not_lost_to_trouble_of_the_disk(watched, name):
+    """stage.sh ends with 75, again and again; then it does not."""
+    tree, poller = watched()
+    blocked = poller.folder / name / ".lock"
+    blocked.unlink(missing_ok=True)
+    blocked.mkdir()
+    tree.commit()
+    tree.push()
+    poller.says("cannot write")
+    asked = len(poller.github.requests)
+    wait_for(lambda: len(poller.github.requests) > asked + 5)
+    assert poller.builds(name) == []
+    blocked.rmdir()
+    wait_for(lambda: poller.builds(name) == [(MAIN, tree.head)])
+
+
+def test_there_and_back_between_two_looks_is_no_build(watched, name, github):
+    tree, poller = watched()
+    old = tree.head
+    github.hold(name)
+    gone = tree.commit()
+    tree.push()
+    tree.git("reset", "-q", "--hard", old)
+    tree.push()
+    github.release(name)
+    poller.says(f"superseded main at {gone[:7]}")
+    poller.has(name)
+
+
+def done(poller, name):
+    return poller.states(name) == ["success"]
+
+
+def test_a_builds_folder_that_is_changed_counts_at_the_next_start(
+    make_repo, configure, here, name, tmp_path
+):
+    """Also for repositories that come later."""
+    new = f"{name}-new"
+    first, later = make_repo(), make_repo(name=new)
+    poller = here(configure(name))
+    poller.says("noted main")
+    configure(name, builds="elsewhere")
+    poller.says("until the next start")
+    configure(name, new, builds="elsewhere")
+    poller.says(f"{new}: noted main")
+    poller.settled(new)
+    for tree in first, later:
+        tree.commit()
+        tree.push()
+        wait_for(partial(done, poller, tree.name))
+    assert not (tmp_path / "elsewhere").exists()

@@ -69,3 +69,11 @@ def test_who_only_asks_whether_a_lock_is_held_is_in_nobodys_way(tmp_path):
         threading.Timer(PROBE / 2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
         with lock(path, sign=False):
             assert path.read_text() == ""
+
+
+def test_two_who_ask_whether_a_lock_is_held_do_not_see_each_other(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as held() has it for a moment
+        assert not held(path)

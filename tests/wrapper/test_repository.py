@@ -56,13 +56,15 @@ def visits(hub, tmp_path, monkeypatch, make):  # noqa: F811
     class Visits:
         refused: set[str] = set()  # noqa: RUF012
         count = 0
+        document: dict[str, object]
 
         def __init__(self):
             self.folder = tmp_path / "builds/o/n"
+            self.document = document
             self.restart()
 
         def restart(self):
-            settings = Settings.of(document)
+            settings = Settings.of(self.document)
             self.repository = Repository("o/n", settings, tmp_path / "builds", hub)
 
         def visit(self):
@@ -238,3 +240,69 @@ def test_fifty_thousand_branches_first_seen_are_noted_in_few_lines(visits, hub):
     assert lines[-1]["count"] == 50_000 - stager.SINGLY
     assert "refs/heads/b" in lines[-1]["why"]
     assert len(visits.state["refs"]) == 50_000
+
+
+def test_a_remote_that_shows_no_refs_has_lost_none(visits, hub):
+    """Not even over some sweeps: nothing is built when they are back."""
+    heads, hub.heads = hub.heads, {}
+    for _ in range(3):
+        assert not visits.visit()
+        assert "no branch nor tag any more" in visits.repository.trouble()
+    assert visits.state["refs"] == heads
+    hub.heads = dict(heads)
+    assert not visits.visit()
+    assert not visits.repository.trouble()
+    assert not list(visits.folder.glob("*Z-*"))
+
+
+def test_what_another_remote_has_is_noted_and_not_built(visits, hub):
+    hub.heads = {MAIN: "b" * 40, OTHER: "c" * 40, "refs/heads/new": "d" * 40}
+    visits.document["url"] = "https://github.com/o/elsewhere.git"
+    visits.restart()
+    for _ in range(2):
+        assert not visits.visit()
+    assert visits.journal("noted")[-3:] == ["b", "c", "d"]
+    assert visits.state["url"] == visits.document["url"]
+    hub.push(1, MAIN, "b", "e")
+    assert visits.visit()
+    assert visits.journal("staged") == ["e"]
+
+
+def test_the_same_remote_under_another_url_is_the_same(visits, hub):
+    """One ref is where it was: what has moved is a push."""
+    hub.heads[MAIN] = "b" * 40
+    visits.document["url"] = "https://github.com/o/renamed.git"
+    visits.restart()
+    assert visits.visit()
+    assert visits.journal("staged") == ["b"]
+
+
+def test_what_was_handled_before_one_ref_failed_is_not_repeated(visits, hub):
+    """Neither by the next process."""
+    hub.push(1, MAIN, "a", "b")
+    hub.push(2, MAIN, "b", "c")
+    hub.push(3, OTHER, "a", "d")
+    visits.refused = {OTHER}
+    for _ in range(2):
+        visits.visit()
+        visits.restart()
+    assert visits.journal("superseded") == ["b"]
+    assert visits.journal("staged") == ["c"]
+    assert visits.state["refs"] == {MAIN: "c" * 40, OTHER: "a" * 40}
+
+
+def test_a_feed_is_read_in_full_as_seldom_as_many_repositories_want(
+    visits, hub, monkeypatch
+):
+    monkeypatch.setattr(repository, "FULL", 0.0)
+    etags = []
+    page = hub.page
+
+    def answer(url, etag=""):
+        etags.append(etag)
+        return page(url)._replace(etag="e")
+
+    monkeypatch.setattr(hub, "page", answer)
+    for full in 0, 3600, 0:
+        visits.repository.poll(60, full)
+    assert etags == ["", "e", ""]

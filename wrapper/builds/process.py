@@ -66,8 +66,11 @@ def call(
             raise Failed(75, f"{script} printed more than {most >> 20} MiB")
     if process.returncode == 0:
         return os.fsdecode(bytes(out))
-    # A step called by itself prints all to its output, as it does for console.log.
-    reason = last_words(bytes(error or out).decode(errors="replace"))
+    # A step that keeps its console.log says all on standard output.
+    said = (error, out[-LAST:])
+    reason = next(
+        filter(None, (last_words(t.decode(errors="replace")) for t in said)), ""
+    )
     words = console.line(reason) or f"exit {process.returncode}"
     if process.returncode == 124:
         words = f"{script} did not end within {limit} s"
