@@ -52,6 +52,10 @@ fetch_refs() {
   LC_ALL=C watch remote --git-dir="$mirror" fetch "${quiet[@]}" --force --prune \
     --no-write-fetch-head -- "$url" \
     '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' '+HEA*:refs/remote/HEA*' || return
+  if [[ ${quiet[*]} ]]; then
+    in_mirror pack-refs --all || return # with 50,000 branches each later fetch is 3 s faster
+  fi
+
   if [[ -s $mirror/shallow ]] || said 'shallow roots are not allowed to be updated'; then
     rm -rf -- "$mirror"
     fail 1 "$url is a shallow repository: without its history there is no version (push it whole)"
