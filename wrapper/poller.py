@@ -32,9 +32,10 @@ SLOW = 5.0  # seconds that a visit takes, whose next is among the slow ones
 GRACE = 5.0  # seconds for a feed, so that a comparison with git knows what it tells
 LOOK = 60.0  # seconds between two looks at the queue, where nobody calls for one
 PATIENCE = 3.0  # seconds for visits that have begun, when it is told to stop
+RESTLESS = 1.0  # where something is waited for that nobody tells of
+
 Visit = tuple[str, str]  # FEED or GIT, and the entry's name
 Lane = tuple[str, bool]  # FEED or GIT, and whether for the slow ones
-RESTLESS = 1.0  # where something is waited for that nobody tells of
 
 
 class Poller:
@@ -62,10 +63,8 @@ class Poller:
         self._repositories: dict[str, Repository] = {}
         self._visiting: dict[Visit, float] = {}  # and since when, or since when queued
         self._slow: set[Visit] = set()
-        self._next: dict[Visit, float] = {}  # when
-        self._due: list[
-            tuple[float, Visit]
-        ] = []  # a heap of these, and of what is not so
+        self._next: dict[Visit, float] = {}  # when each is due
+        self._due: list[tuple[float, Visit]] = []  # a heap; what next says counts
         self._look_due = 0.0  # monotonic, as are all of these
         self._health_due = math.inf
         self._interval = 60.0  # seconds between two polls, with what the quota allows
