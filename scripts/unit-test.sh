@@ -33,19 +33,22 @@ end_of_container() {
 
 # last_lines COUNT: prints what the tests said last, without colours.
 last_lines() {
-  tail -c "+$((begin + 1))" -- "$build/console.log" | tail -n "$1" | tr -d '\0' \
-    | sed $'s/\033\\[[0-9;]*m//g'
+  tail -c "+$((begin + 1))" -- "$build/console.log" | tail -n "$1" \
+    | sed $'s/\033\\[[0-9;]*m//g; s/\\x00//g'
 }
 
-# no_test_ran: does the last summary of node's runner, mocha, jest, vitest or tap say there was
-# none?
+# no_test_ran: does the last summary of node's runner, mocha, jest, vitest or tap say there was none?
 no_test_ran() {
-  local summary none
+  local line summary none last=''
   summary='^(# |ℹ )tests [0-9]+$|^ *[0-9]+ passing|^Tests:? +[0-9]|^1\.\.[0-9]+'
   summary+='|^No tests? (files? )?found, exiting with code 0'
   none='tests 0$|^ *0 passing|^1\.\.0|exiting with code 0'
-  summary=$(last_lines 40 | grep -E "$summary" | tail -n 1) || true
-  [[ $summary =~ $none ]]
+  while IFS= read -r line; do
+    if [[ $line =~ $summary ]]; then
+      last=$line
+    fi
+  done < <(last_lines 40)
+  [[ $last =~ $none ]]
 }
 
 # stages: prints the named stages of the Dockerfile but the one that was built, commas between them.

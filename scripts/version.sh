@@ -39,7 +39,7 @@ gather() {
 
   # In an empty file git finds no tags, but a clone writes at least this line. (With the format
   # reftable there is no such file, and git checks its sums.)
-  if [[ ! -d ${packed%/*}/reftable && $(head -n 1 -- "$packed") != '# pack-refs with:'* ]]; then
+  if [[ ! -d ${packed%/*}/reftable && $(<"$packed") != '# pack-refs with:'* ]]; then
     echo "version.sh: $packed is damaged" >&2
     exit 1
   fi

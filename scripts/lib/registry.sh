@@ -109,7 +109,6 @@ set_tag() {
   fi
 
   set=$(<"$build/.set.$1")
-  rm -f -- "$build/.set.$1"
   if [[ $set != "$2" ]]; then
     fail 75 "the registry has made $set of $name:$1, not $2 (is it one for images?)"
   fi
