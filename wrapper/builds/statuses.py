@@ -7,6 +7,7 @@ the queue knows which ends it has written down.
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from wrapper.builds import verdict
@@ -20,6 +21,7 @@ RETRY = 5.0  # seconds, twice as long each time
 SELDOM = 900.0  # at most
 GIVE_UP = 86400.0  # seconds
 REFUSED = "refused"
+_unwritten: set[Path] = set()  # builds of whose file that was said
 _STATES = {"success": "success", "skipped": "success", "failure": "failure"}
 
 
@@ -155,5 +157,8 @@ def _read(build: Build) -> Known:
 def _write(build: Build, known: Known) -> None:
     try:
         write(build.path / "status", f"{known.shown} {known.wanted}\n")
+        _unwritten.discard(build.path)
     except OSError as e:  # pruned, or no room: then it is told once more
-        say(build.repository, f"{build.path}/status: {e.strerror}")
+        if build.path not in _unwritten:
+            _unwritten.add(build.path)
+            say(build.repository, f"{build.path}/status: {e.strerror}")
