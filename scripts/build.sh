@@ -4,7 +4,8 @@
 # Reads     build.json, src/, labels
 # Writes    image     the image ID
 #           images/   a file for each image this build has made, named by its ID, for prune.sh
-# Settings  context, dockerfile (in the checkout, else in the context), target, build_args
+# Settings  context, target, build_args; dockerfile (in the checkout, else in the context; null: the
+#           context's own, else the root's)
 # TARGET=STAGE builds that stage instead, and leaves its ID in .test-image (so unit-test.sh does
 # for `test.target`). BuildKit is used where the client has it; DOCKER_BUILDKIT=0 prefers the
 # classic builder.
@@ -15,12 +16,15 @@ set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+. "${self%/*}/lib/dockerfile.sh"
 
 # choose_builder: adds to $options what the client's builder knows. A 20.10 client builds with
 # BuildKit by itself, later ones need buildx: without it not even the help is there.
 choose_builder() {
   local help
+
   export DOCKER_BUILDKIT=${DOCKER_BUILDKIT-1}
+
   # buildx: one plain image, by the engine itself; an attestation would be a second, untested
   # manifest.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
@@ -29,80 +33,136 @@ choose_builder() {
     options+=(--force-rm) # else a failed build leaves its container behind
     return
   fi
+
   if [[ $help == *--progress* ]]; then # podman's has none
     options+=(--progress=plain)
   fi
+
   if [[ $help == *--metadata-file* ]]; then
     options+=(--metadata-file "$build/.metadata")
   fi
 }
 
-# explain: fails, with who is to blame that it did not build.
+# plain_dockerfile: prints the path to give to docker. BuildKit gets the folder of the Dockerfile
+# alone, out of which a symbolic link may lead, and looks there for NAME.dockerignore: so of a link
+# a copy is made, with what stands beside the link.
+plain_dockerfile() {
+  local file=$build/src/$dockerfile folder=$build/.dockerfile
+  if [[ ! -L $file ]]; then
+    realpath -- "$file"
+    return
+  fi
+
+  rm -rf -- "$folder"
+  mkdir -- "$folder"
+  cp -L -- "$file" "$folder/"
+  if [[ -f $file.dockerignore ]]; then
+    cp -L -- "$file.dockerignore" "$folder/"
+  fi
+  echo "$folder/${file##*/}"
+}
+
+# explain CODE: fails, with who is to blame that it did not build. What a RUN prints is a
+# stranger's: only docker's own last line counts, and a RUN that failed is the repository's whatever
+# it is called.
 explain() {
-  local unfetched='failed to (do request|solve.*(i/o timeout|toomanyrequests'
-  unfetched+='|unexpected status (code|from [^ ]+ request to [^ ]+:) 5))'
-  unfetched+='|^(error response from daemon: )?(get "[^"]*/v2/|toomanyrequests)'
-  unfetched+='|TLS handshake timeout'
+  local words failed_run unreached away syntax
+  failed_run='executor failed running|did not complete successfully|returned a non-zero code'
+  unreached='toomanyrequests|too many requests|(unexpected status|status code).*(429|5[0-9][0-9])'
+  unreached+='|TLS handshake timeout|i/o timeout|connection (reset|refused)|unexpected EOF'
+  unreached+='|no such host'
+  unreached+='|name resolution|failed to do request|httpReadSeeker|server misbehaving|: EOF$'
+  away='did not provide an image ID|error reading from server|transport is closing|= Unavailable'
+  away+='|Cannot connect to the Docker daemon|context canceled'
+  words=$(last_words)
+  syntax=$(sed -nE '1s/^#[[:space:]]*syntax[[:space:]]*=[[:space:]]*([^[:space:]]+).*/\1/p' "$file")
+
   need_engine
-  if full_disk; then
-    fail 75 "the disk is full (docker system df shows by what)"
+  if [[ $1 -eq 137 ]]; then
+    fail 75 "docker build was ended by KILL (out of memory? dmesg tells)"
   fi
-  if said "$unfetched"; then
-    fail 75 "a base image could not be fetched (docker's reason is above)"
+
+  if [[ $words =~ $failed_run ]]; then
+    fail 1 "$dockerfile does not build: $words"
   fi
-  fail 1 "$dockerfile does not build (docker's reason is above)"
+
+  if [[ $words == *"no space left on device"* ]] || no_room; then
+    fail 75 "the engine's disk is full: $words (docker system df shows by what)"
+  fi
+
+  if [[ $words =~ $away ]]; then
+    fail 75 "the Docker engine went away: $words (is it running? see: docker version)"
+  fi
+
+  if [[ $words =~ $unreached && $syntax && $words == *"${syntax%%:*}"* ]]; then
+    fail 75 "$syntax, which \"# syntax=\" names, could not be fetched: $words"
+  fi
+
+  if [[ $words =~ $unreached ]]; then
+    fail 75 "a base image could not be fetched: $words"
+  fi
+  fail 1 "$dockerfile does not build: ${words:-docker build said nothing and ended with $1}"
 }
 
 open_build "$@"
-context=$(setting context)
-dockerfile=$(setting dockerfile)
+context=$(<"$build/settings/context")
 target=${TARGET:-$(setting target)}
 result=image
 if [[ ${TARGET-} ]]; then
   result=.test-image
 fi
+
 rm -f -- "$build/$result" "$build/.iid" "$build/.metadata" # of an earlier run: this one may fail
 
 need src
-inside "$context" "$dockerfile" "$context/$dockerfile" "$context/.dockerignore"
-if [[ ! -f $build/src/$dockerfile ]]; then
-  dockerfile=$context/$dockerfile
-fi
-if [[ ! -f $build/src/$dockerfile ]]; then
-  fail 1 "no ${dockerfile##*/} in src/$context (set \"dockerfile\" in config.json)"
-fi
+find_dockerfile
+inside "$context" "$context/.dockerignore" ${dockerfile:+"$dockerfile" "$dockerfile.dockerignore"}
 if [[ ! -d $build/src/$context ]]; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 fi
+if [[ ! $dockerfile ]]; then
+  fail_without_dockerfile
+fi
+for each in "$dockerfile" "$dockerfile.dockerignore" "$context/.dockerignore"; do
+  if [[ -e $build/src/$each && ! -f $build/src/$each ]]; then
+    fail 1 "$each is no regular file (a pipe or a device would hold the build up)"
+  fi
+done
 
 need labels # not before: the pipeline asks early whether there is a Dockerfile
 mapfile -t labels <"$build/labels"
-# BuildKit looks for other files in the Dockerfile's folder alone, where a symbolic link may not
-# lead.
-options=(--iidfile "$build/.iid" --file "$(realpath -- "$build/src/$dockerfile")")
+
+file=$(plain_dockerfile)
+options=(--iidfile "$build/.iid" --file "$file")
 options+=("${labels[@]/#/--label=}")
-for file in "$build"/settings/build_args/*; do
-  if [[ -f $file ]]; then
-    options+=("--build-arg=${file##*/}=$(<"$file")")
+for each in "$build"/settings/build_args/*; do
+  if [[ -f $each ]]; then
+    options+=("--build-arg=${each##*/}=$(<"$each")")
   fi
 done
+
 if [[ $target ]]; then
   options+=(--target "$target")
 fi
+
 choose_builder
-SOURCE_DATE_EPOCH=$(git -C "$build/src" show -s --format=%ct)
+SOURCE_DATE_EPOCH=$(in_src show -s --format=%ct)
 export SOURCE_DATE_EPOCH
 
 # The engine keeps a copy of a context under the path it came from, and takes over what changed: 0.2
 # s less with 5,000 files. Hence one path for all builds of a repository, theirs in turn.
-link=$cache/context/$entry
+link=$cache/contexts/$entry/context
 lock_cache "$link"
 if ! ln -sfn -- "$build/src/$context" "$link.tmp" || ! mv -T -- "$link.tmp" "$link"; then
   fail 75 "cannot write ${link%/*} (is the disk full?)"
 fi
 
 echo "build.sh: $dockerfile${target:+, stage $target}"
-watch docker build "${options[@]}" -- "$link/" || explain
+watch docker build "${options[@]}" -- "$link/" || explain "$?"
+if [[ ! -s $build/.iid ]]; then
+  fail 75 "docker build left no image ID (is the engine running? see: docker version)"
+fi
+
 id=$(<"$build/.iid")
 # buildx writes the digest of the configuration; an engine that keeps images in containerd (Docker
 # 29's default) knows them by their manifest's.
@@ -112,6 +172,7 @@ if [[ -f $build/.metadata ]] && ! docker image inspect -- "$id" >/dev/null 2>&1;
     || fail 75 "the engine does not know the image it has just built" \
       "(BUILDX_BUILDER must be one that loads it)"
 fi
+
 mkdir -p -- "$build/images"
 leave "images/$id" ''
 leave "$result" "$id"$'\n'

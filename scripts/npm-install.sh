@@ -25,6 +25,7 @@ choose_command() {
   if [[ ${#command[@]} -gt 0 ]]; then
     return
   fi
+
   if [[ ! -f package.json ]]; then
     # npm would walk up and act on whatever package.json it meets there: a false green.
     echo "npm-install.sh: no package.json in $context, nothing to install"
@@ -35,6 +36,7 @@ choose_command() {
   if [[ -f package-lock.json || -f npm-shrinkwrap.json ]]; then
     command=(npm ci --prefer-offline)
   fi
+
   command+=(--no-audit --no-fund)
 }
 
@@ -45,6 +47,7 @@ keepable() {
   if [[ "${command[*]:0:2}" != "npm ci" || -e binding.gyp ]]; then
     return 1
   fi
+
   ! grep -qsE "$looks" package.json
 }
 
@@ -55,6 +58,7 @@ decides() {
   if [[ $image ]] && docker image inspect --format '{{.Id}}' -- "$image"; then
     return
   fi
+
   node --version || return
   npm_version
 }
@@ -94,6 +98,7 @@ install_on_host() {
   local name wait_for_it='trap "exit 143" TERM; "$@" & wait "$!"'
   local -a variables=("npm_config_cache=$cache/npm" "${ci[@]}")
   local -a private=(--pid --fork --kill-child --mount-proc) namespace=()
+
   for name in PATH HOME USER LANG LC_ALL TZ TMPDIR {HTTP,HTTPS,NO}_PROXY \
     {http,https,no}_proxy NODE_EXTRA_CA_CERTS SSL_CERT_{FILE,DIR}; do
     if [[ ${!name-} ]]; then
@@ -106,47 +111,78 @@ install_on_host() {
   elif unshare --user --map-current-user "${private[@]}" true 2>/dev/null; then
     namespace=(unshare --user --map-current-user "${private[@]}")
   fi
+
   without_locks "${namespace[@]}" env -i "${variables[@]}" \
     bash -c "$wait_for_it" bash "${command[@]}"
 }
 
+# npm_code: prints the code of npm's own error, which it prints in lines of its own at the end.
+npm_code() {
+  tail -n 60 -- "$build/.said" | sed -nE 's/^npm (ERR!|error) code ([A-Z0-9_]+)$/\2/p' | tail -n 1
+}
+
 # explain CODE: fails, with who is to blame for it.
 explain() {
-  local lock unreachable='CONNRE[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|SOCKETTIMEOUT|HOSTUNREACH'
-  unreachable="code (E($unreachable|NETUNREACH|429|5[0-9][0-9])|ERR_SOCKET_TIMEOUT)"
+  local lock npm failed="${command[*]} failed"
+  npm=$(npm_code)
   if [[ $image ]]; then
     need_engine
   fi
+
   if [[ $image && $1 -eq 125 ]]; then
-    fail 75 "the engine cannot run $image" \
-      "(docker's reason is above; see \"install.image\" in config.json)"
-  fi
-  if full_disk; then
-    fail 75 "npm could not write to the disk, which is full (df shows where)"
-  fi
-  if said "$unreachable"; then
-    fail 75 "npm could not reach its registry (npm's reason is above)"
+    fail 75 "the engine cannot run $image: $(last_words) (see \"install.image\" in config.json)"
   fi
 
+  if [[ $1 -eq 137 ]]; then
+    fail 75 "$failed: it was ended by KILL (out of memory? dmesg tells)"
+  fi
+
+  if [[ $npm == ENOSPC ]] || no_room; then
+    fail 75 "npm could not write to the disk, which is full (df shows where)"
+  fi
+
+  case $npm in
+    ECONNRE* | ETIMEDOUT | ENOTFOUND | EAI_AGAIN | ESOCKETTIMEDOUT | ERR_SOCKET_TIMEOUT | \
+      EHOSTUNREACH | ENETUNREACH | E429 | E5[0-9][0-9])
+      fail 75 "npm could not reach its registry: $npm (npm's reason is above)"
+      ;;
+    E401 | E403) fail 1 "$failed: $npm, the registry wants other credentials (see .npmrc)" ;;
+    EINTEGRITY) fail 1 "$failed: $npm, a package is not what the lock file says it is" ;;
+    EBADENGINE) fail 1 "$failed: $npm, a package wants another node (set \"install.image\")" ;;
+    *) ;;
+  esac
+
   for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
-    if [[ -f ${lock%:*} && ! -f package-lock.json ]]; then
+    if [[ -f ${lock%:*} && ! -f package-lock.json && ${command[0]} == npm ]]; then
       fail 1 "npm could not install it; ${lock%:*} belongs to ${lock#*:}" \
-        "(set \"install.command\" in config.json)"
+        "(set \"install.command\": [\"${lock#*:}\", \"install\"] in config.json)"
     fi
   done
-  fail 1 "${command[*]} failed" \
+  if [[ ! $npm && ${command[0]} != npm ]]; then
+    fail 1 "$failed with exit code $1: $(last_words)"
+  fi
+  fail 1 "$failed" \
     "(npm's reason is above; a lock file out of step is mended by npm install, and a commit)"
+}
+
+# renew_times: BuildKit takes a file for the same as in the last build where its size and time are,
+# and unpacked packages bear a time of 1985, as does what a script has set back. So what is older
+# than this build gets a time of now. (moby/buildkit#4950, seen with Docker 20.10)
+renew_times() {
+  find "$build/src" -path "$build/src/.git" -prune -o ! -newer "$build/build.json" \
+    -exec touch --no-dereference -- {} +
 }
 
 open_build "$@"
 need src
-context=$(setting context)
+context=$(<"$build/settings/context")
 image=$(setting install/image)
 inside "$context" \
   "$context"/{package.json,package-lock.json,npm-shrinkwrap.json,.npmrc,node_modules}
 if ! cd -- "$build/src/$context" 2>/dev/null; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 fi
+
 choose_command
 ci_variables
 
@@ -154,6 +190,7 @@ kept=''
 if keepable && key=$(decides | sha256sum); then
   kept=$cache/node_modules/${key%% *}
 fi
+
 echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
 if [[ $kept ]] && "$scripts/lib/kept-modules.sh" take "$kept"; then
   exit 0
@@ -170,9 +207,12 @@ if [[ $code -ne 0 && " ${command[*]} " == *' --prefer-offline '* ]] && said 'cod
   code=0
   watch install || code=$?
 fi
+
 if [[ $code -ne 0 ]]; then
   explain "$code"
 fi
+
+renew_times
 if [[ $kept ]]; then
   "$scripts/lib/kept-modules.sh" keep "$kept"
 fi

@@ -23,6 +23,7 @@ shopt -s inherit_errexit
 keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+. "${self%/*}/lib/dockerfile.sh"
 . "${self%/*}/lib/steps.sh"
 
 # await COMMAND...: runs it in the background, since only while bash waits does a trap run at once.
@@ -38,26 +39,34 @@ await() {
 # start_ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is
 # shown in its turn; and should it fail, it runs once more then.
 start_ahead() {
-  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "$(setting "timeouts/$1")" \
+  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "$(<"$build/settings/timeouts/$1")" \
     "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
   ahead[$1]=$!
 }
 
 # attempt SECONDS: runs $step once, under its time limit. Sets $code.
 attempt() {
-  rm -f -- "$build/.message"
+  if [[ -e $build/.message ]]; then
+    rm -f -- "$build/.message" "$build/.lasting"
+  fi
   if [[ ${ahead[$step]-} ]] && wait "${ahead[$step]}"; then
     code=0
     echo "$(<"$build/.ahead")"
   else
     await timeout -k 10 "$1" "$scripts/$step.sh" "$build"
   fi
+
   unset "ahead[$step]"
 
   # timeout ends with 124; no step of ours does.
   if [[ $code -eq 124 ]]; then
     remove_container
     complain "$step was ended at its time limit of $1 s (see \"timeouts\")"
+  elif [[ $code -eq 137 ]]; then
+    complain "$step was ended by KILL (out of memory? dmesg tells)"
+    code=75
+  elif [[ $code -ne 0 && ! -s $build/.message ]]; then
+    complain "$step ended with exit code $code, and no word of why (see console.log)"
   fi
 }
 
@@ -65,15 +74,16 @@ attempt() {
 # failed.
 run_step() {
   local limit retries status=error
-  limit=$(setting "timeouts/$step")
-  retries=$(setting "retries/$step")
+
+  limit=$(<"$build/settings/timeouts/$step")
+  retries=$(<"$build/settings/retries/$step")
   note_begin
   if [[ $step == npm-install ]]; then
     start_ahead version # which is a function of what git knows
   fi
 
   attempt "$limit"
-  while [[ $code -eq 75 && $attempts -le $retries ]]; do
+  while [[ $code -eq 75 && $attempts -le $retries && ! -e $build/.lasting ]]; do
     echo "pipeline.sh: $step again in $((2 ** attempts)) s" \
       "(attempt $((attempts + 1)) of $((retries + 1)))"
     await sleep "$((2 ** attempts))"
@@ -86,6 +96,7 @@ run_step() {
     1) status=failure ;;
     *) ;;
   esac
+
   note_end "$status"
   if [[ $code -ne 0 ]]; then
     finish "$status" "$code"
@@ -99,13 +110,15 @@ note_begin() {
   echo "$line"
   begin_offset=$((log_size + ${#line} + 1))
   now began
-  printf 'begin\t%s\t%s\t%d\n' "$step" "$(rfc3339 "$began")" "$begin_offset" >>"$build/steps"
+  TZ=UTC0 printf 'begin\t%s\t%(%FT%T)T.%sZ\t%d\n' \
+    "$step" "${began:0:-6}" "${began: -6}" "$begin_offset" >>"$build/steps"
   running=$step
 }
 
 # note_end STATUS: $step has ended so.
 note_end() {
   local ended took line
+
   running=''
   now ended
   took=$((ended > began ? ended - began : 0)) # a clock may be set back
@@ -114,21 +127,8 @@ note_end() {
   echo "$line"
   find_in_log "$line"
   end_offset=$((log_size - ${#line} - 1))
-  printf 'end\t%s\t%s\t%s\t%s\t%d\t%d\n' \
-    "$step" "$(rfc3339 "$ended")" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
-}
-
-# find_in_log LINE: waits until the tee has written what was printed so far, of which this line is
-# the last; a second at most, as a stray process may print on. Sets $log_size.
-find_in_log() {
-  local _
-  for _ in {1..100}; do
-    if [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log" | tr -d '\0') == "$1" ]]; then
-      break
-    fi
-    sleep 0.01
-  done
-  size_of_log log_size
+  TZ=UTC0 printf 'end\t%s\t%(%FT%T)T.%sZ\t%s\t%s\t%d\t%d\n' "$step" "${ended:0:-6}" \
+    "${ended: -6}" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
 }
 
 # end_jobs: ends what still runs. timeout hands a signal to the whole group of its step, and goes
@@ -152,6 +152,7 @@ stop() {
   if [[ $1 -eq 143 && ! -e $build/cancelled ]]; then
     exit 143
   fi
+
   if [[ $running ]]; then
     note_end cancelled
   fi
@@ -161,25 +162,30 @@ stop() {
 # finish STATUS CODE: writes result.json and exits.
 finish() {
   local failed='' failing='[]' result
+
   trap '' INT TERM
   end_jobs # a step may run ahead
+
   # Half a clone may be what fills the disk.
   rm -rf -- "$build/.src.tmp" "$build/.reserve"
   if [[ $1 != success && $1 != skipped ]]; then
     failed=$step
   fi
+
   if [[ $1 == failure || $1 == error ]]; then
     failing=$(LIMIT=5 wrapper builds.failing \
       "$build/console.log" "$step" "$begin_offset" "$end_offset") || failing='[]'
   fi
 
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
-    --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "$steps_before" \
+    --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "${#noted[@]}" \
     --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
     --arg version "$(text_of version)" --arg image "$(text_of image)" \
     --arg pushed "$(text_of pushed)" "$result_json")
   leave result.json "$result"$'\n'
-  rm -f -- "$build/cancelled"
+  if [[ -e $build/cancelled ]]; then
+    rm -f -- "$build/cancelled"
+  fi
   echo "pipeline.sh: $1${failed:+ at $failed}"
   exit "$2"
 }
@@ -205,36 +211,17 @@ result_json='
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
     version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
 
-# has_dockerfile: is one where build.sh looks for it?
-has_dockerfile() {
-  local dockerfile
-  dockerfile=$(setting dockerfile)
-  [[ -e $build/src/$dockerfile || -e $build/src/$(setting context)/$dockerfile ]]
-}
-
-# skips_ci: does the head commit ask not to be built? Tags, and builds a person asked for, are
-# built.
-skips_ci() {
-  local mark='\[ *(skip +(ci|actions)|(ci|actions) +skip|no +ci) *\]|\*\*\*no_ci\*\*\*'
-  mark+='|^skip-checks: *true *$'
-  if [[ $(setting skip_ci) == false || $(fact ref) != refs/heads/* ]]; then
-    return 1
-  fi
-  if [[ ! $(fact source) =~ ^(event|sweep)$ ]]; then
-    return 1
-  fi
-  git -C "$build/src" log -1 --format=%B | grep -iE -- "$mark" >/dev/null
-}
-
 take_build "$@"
 every=${steps[*]}
 while [[ ${FROM-} && ${steps[0]-$FROM} != "$FROM" ]]; do
   steps=("${steps[@]:1}")
 done
+
 if [[ ${#steps[@]} -eq 0 ]]; then
   fail 2 "FROM=$FROM is no step (one of ${every// /, })"
 fi
-disk_free_min=$(setting disk_free_min)
+
+disk_free_min=$(<"$build/settings/disk_free_min")
 
 TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 declare -A ahead=() # process IDs of what runs before its turn
@@ -244,42 +231,59 @@ if [[ ! ${FROM-} ]]; then
   : >"$build/console.log"
   : >"$build/steps"
 fi
-touch -- "$build/steps"
-steps_before=$(wc -l <"$build/steps")
+: >>"$build/steps" # a build of version 0.1.0 has none
+mapfile -t noted <"$build/steps"
+
+size_of_log log_size
+line="pipeline.sh: $build"
+log_size=$((log_size + ${#line} + 1))
 open_console
 trap close_console EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM
-echo "pipeline.sh: $build"
-find_in_log "pipeline.sh: $build"
+echo "$line"
 
 # What an earlier run has left goes, and a container of one that was killed.
-rm -f -- "$build/result.json"
+old=("$build/result.json")
 for each in "${steps[@]}"; do
   for file in ${leaves[$each]}; do
-    rm -rf -- "${build:?}/$file"
+    old+=("$build/$file")
   done
 done
+rm -rf -- "${old[@]}"
 remove_container
 
-free=$(df --output=avail -B1 -- "$build" | tail -n 1)
+# The engine keeps images and BuildKit's cache on its own disk, where that is another.
+{ read -r && read -r free && read -r free_engine; } \
+  < <(df --output=avail -B1 -- "$build" "$(engine_folder)")
 if [[ $free -lt $disk_free_min ]]; then
   complain "only $((free >> 20)) MiB are free for $build, less than \"disk_free_min\"" \
-    "(make room, or: scripts/prune.sh)"
+    "(lower \"keep\", or: rm -r ${cache})"
   finish error 75
 fi
+
+if [[ $free_engine -lt $disk_free_min ]]; then
+  complain "only $((free_engine >> 20)) MiB are free for the engine, less than \"disk_free_min\"" \
+    "(lower \"build_cache_max\", or: docker builder prune; docker image prune)"
+  finish error 75
+fi
+
 printf '%065536d' 0 >"$build/.reserve" || true # room for the result, on a disk that fills up
 
 for step in "${steps[@]}"; do
   if [[ $step != clone ]]; then
     unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
   fi
+
   # A build without a Dockerfile fails before npm spends a minute, in the words of its own script.
-  if [[ $step == npm-install ]] && ! has_dockerfile; then
-    step=build
+  if [[ $step == npm-install ]]; then
+    find_dockerfile
+    if [[ ! $dockerfile ]]; then
+      step=build
+    fi
   fi
   run_step
-  if [[ $step == clone ]] && skips_ci; then
+  if [[ $step == clone ]] && "$scripts/lib/skips-ci.sh" "$build" >/dev/null; then
     echo "pipeline.sh: the head commit says [skip ci]"
     finish skipped 0
   fi

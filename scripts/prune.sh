@@ -6,7 +6,7 @@
 #           them go the tags they gave their images here, the images (by ID, unless another build,
 #           a container or somebody's tag has them), and containers of theirs.
 #           In builds/.cache what was used least lately, while it is larger than CACHE_MAX bytes
-#           (10 GiB).
+#           (10 GiB). What BuildKit has cached beyond `build_cache_max`.
 # In a registry nothing is removed.
 #
 # Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay
@@ -35,6 +35,7 @@ unlocked() {
   if flock -n "$lock"; then
     "${@:2}"
   fi
+
   exec {lock}>&-
 }
 
@@ -44,6 +45,7 @@ remove() {
     chmod -R u+rwX -- "$1" || return 0
     rm -rf -- "$1" || return 0
   fi
+
   echo "prune.sh: removed ${1#./}"
 }
 
@@ -65,12 +67,15 @@ setting_of() {
 # is_told BUILD: does GitHub know how it ended? (A build by hand has no file `status`.)
 is_told() {
   local told='' wanted=''
+
   if [[ -f $1/status ]]; then
     read -r told wanted <"$1/status" || true
   fi
+
   if [[ $told == refused ]]; then
     return 0
   fi
+
   [[ $told == "$wanted" && $told != pending ]]
 }
 
@@ -85,9 +90,11 @@ has_ended() {
   if is_newer "$1"; then
     return 1
   fi
+
   if [[ -f $1/result.json ]]; then
     return 0
   fi
+
   is_true "$1" build.json '.source == "manual"'
 }
 
@@ -96,6 +103,7 @@ has_ended() {
 bury_old_builds() {
   local build folder='' keep finished success
   local -a found
+
   list_directories "$id_pattern"
   for build in "${found[@]}"; do
     if [[ ${build%/*} != "$folder" ]]; then
@@ -123,15 +131,18 @@ bury_old_builds() {
 erase_buried() {
   local each
   local -a found buried
+
   list_directories "\.pruned\.$id_pattern"
   buried=("${found[@]}")
   if [[ ${#buried[@]} -eq 0 ]]; then
     return
   fi
+
   if ! engine_answers; then
     code=75
     return
   fi
+
   for each in "${buried[@]}"; do
     list_used
     erase_images "$each"
@@ -160,6 +171,7 @@ images_of() {
 # erase_images BURIED: what it made in the engine. The directory that knows of it goes last.
 erase_images() {
   local id=${1##*.pruned.} folder=${1%/*} name image
+
   folder=${folder#./}
   name=$(setting_of "$1" registry)/$(setting_of "$1" image)
   docker rm -fv -- "docker-build-server.${folder//\//.}.$id" >/dev/null 2>&1 || true
@@ -175,8 +187,10 @@ erase_images() {
 erase_image() {
   local reference shared=''
   local references='{{range .RepoTags}}{{println .}}{{end}}'
+
   references+='{{range .RepoDigests}}{{println .}}{{end}}'
   local -a tags=()
+
   while read -r reference; do
     if [[ $reference == "$2:"* ]] && grep -sqxF -- "${reference#"$2:"}" "$1/tags"; then
       tags+=("$reference")
@@ -188,6 +202,7 @@ erase_image() {
   if [[ ${#tags[@]} -gt 0 ]]; then
     docker rmi -- "${tags[@]}" >/dev/null 2>&1 || true
   fi
+
   if [[ ! $shared ]]; then
     docker rmi -- "$3" >/dev/null 2>&1 || true # mostly gone with its last tag
   fi
@@ -198,10 +213,15 @@ erase_image() {
 limit_cache() {
   local lock
   local -a locks=(.cache/npm.lock .cache/node_modules/*.lock .cache/git/*/*.lock)
+
   if [[ -n $(find .cache/measured -mmin -60 2>/dev/null) ]]; then
     return
   fi
+
   : >.cache/measured
+
+  rm -rf .cache/context # of version 0.1.0
+
   # These are left by an install, or a plan, that was killed.
   find .cache/node_modules/ .cache -maxdepth 1 \( -name '*.tmp.*' -o -name 'plan.*' \) -mmin +1440 \
     -exec rm -rf -- {} + 2>/dev/null || true
@@ -210,6 +230,29 @@ limit_cache() {
   while read -r _ lock; do
     unlocked "$lock" evict "$lock"
   done < <(find "${locks[@]}" -maxdepth 0 -type f -printf '%T@ %p\n' 2>/dev/null | sort -n)
+}
+
+# limit_build_cache: has the engine remove what BuildKit has cached beyond the limit, least lately
+# used first. The limit is that of the newest build. A client of version 28 has another name for the
+# option.
+limit_build_cache() {
+  local folder newest limit help
+  local -a found
+
+  list_directories "$id_pattern"
+  newest=$(printf '%s\n' "${found[@]}" | LC_ALL=C sort -t / -k 4 | tail -n 1)
+  limit=$(setting_of "$newest" build_cache_max)
+  folder=$(quick_docker info --format '{{.DockerRootDir}}' 2>/dev/null) || return 0
+  printf %s "$folder" >.cache/engine # for engine_folder
+  if [[ ! $limit || $limit == 0 ]] || ! help=$(docker builder prune --help 2>/dev/null); then
+    return 0
+  fi
+
+  if [[ $help == *--max-used-space* ]]; then
+    docker builder prune --force --all --max-used-space "$limit" >/dev/null 2>&1 || true
+  else
+    docker builder prune --force --all --keep-storage "$limit" >/dev/null 2>&1 || true
+  fi
 }
 
 # measure: sets $size, in bytes. Files may come and go while du counts.
@@ -229,14 +272,17 @@ if [[ ${1-} == -h ]]; then
   manual
   exit 0
 fi
+
 if [[ $# -ne 1 || ! -d $1 ]]; then
   fail 2 "usage: prune.sh BUILDS, a builds directory (-h explains)"
 fi
+
 cd -- "$1"
 signs=(.wa[k]e .loc[k] .cache/gi[t] .cache/node_module[s] */*/*/build.json)
 if [[ ${#signs[@]} -eq 0 ]]; then
   exit 0 # no builds were ever here: a folder of something else, say
 fi
+
 mkdir -p .cache
 exec {pruning}>.cache/prune.lock
 flock -n "$pruning" || exit 0
@@ -245,6 +291,7 @@ code=0
 bury_old_builds
 erase_buried
 limit_cache
+limit_build_cache
 if [[ $code -ne 0 ]]; then
   fail "$code" "the Docker engine does not answer: images stay until the next time"
 fi

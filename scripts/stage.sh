@@ -31,9 +31,11 @@ is_id='^([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})\.([0-9]{6}
 ask_remote() {
   local url answer object name
   local -A tips=() links=()
+
   if ! url=$(jq -er '.settings.url | strings' <<<"$settings" 2>/dev/null); then
     refuse_settings
   fi
+
   answer=$("$scripts/lib/remote-git.sh" ls-remote --symref \
     -- "$url" HEAD ${ref:+"$ref" "$ref^{}"}) \
     || fail 75 "cannot read $url (does it exist, and may the token read it?)"
@@ -56,6 +58,7 @@ ask_remote() {
   if [[ ${tips["refs/heads/$ref"]-} && ${tips["refs/tags/$ref"]-} ]]; then
     fail 1 "$repository has both a branch and a tag $ref (say refs/heads/$ref or refs/tags/$ref)"
   fi
+
   for name in "$ref" "refs/heads/$ref" "refs/tags/$ref"; do
     if [[ ${tips[$name]-} ]]; then
       # An annotated tag is an object of its own: the commit is what it peels to.
@@ -63,6 +66,7 @@ ask_remote() {
       return
     fi
   done
+
   fail 1 "$repository has no branch or tag $ref"
 }
 
@@ -75,16 +79,20 @@ if [[ ${1-} == -h ]]; then
   manual
   exit 0
 fi
+
 if [[ $# -lt 1 || $# -gt 3 || ! $1 =~ $is_repository || $1 == */. || $1 == */.. ]]; then
   fail 2 "usage: stage.sh OWNER/NAME [REF [COMMIT]] (-h explains)"
 fi
+
 repository=$1 ref=${2-} commit=${3-}
 if [[ $commit && ! $commit =~ $is_commit ]]; then
   fail 2 "\"$commit\" is no commit (40 hexadecimal digits)"
 fi
+
 if [[ $ref =~ $is_commit && ${commit:-$ref} != "$ref" ]]; then
   fail 2 "$ref is another commit than $commit"
 fi
+
 if [[ $ref ]] && ! git check-ref-format --allow-onelevel "$ref" 2>/dev/null; then
   fail 2 "\"$ref\" is no name of a ref"
 fi
@@ -93,6 +101,7 @@ settings=${SETTINGS-}
 if [[ ! $settings ]]; then
   settings=$(wrapper config "$repository") || exit
 fi
+
 if [[ $ref =~ $is_commit ]]; then
   commit=$ref
 elif [[ ! $commit || $ref != refs/* ]]; then
@@ -129,6 +138,7 @@ for each in "$folder"/[0-9]*; do
     newest=${each##*/} part=("${BASH_REMATCH[@]:1}")
   fi
 done
+
 now micros
 stamp=$(id_of "$micros")
 if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
@@ -136,6 +146,7 @@ if [[ $newest && ! $stamp > ${newest%%-*} ]]; then
   micros=$(date -ud "$newest" +%s%6N)
   stamp=$(id_of "$((micros + 1))")
 fi
+
 id=$stamp-${commit:0:7}
 
 # It is made beside its place, and renamed when all of it is on the disk.

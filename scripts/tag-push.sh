@@ -7,7 +7,8 @@
 # Only the image that was tested is pushed: docker pushes its first tag, the others are set by
 # digest. A full version is never overwritten: with the same image behind it the rest is completed;
 # from the same commit as another image, that one stays and gets the rest; from another commit, the
-# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to.
+# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, and a tag
+# with the commit's digits in it is never moved.
 # Cut off half-way, it is completed by running it again.
 #
 # Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
@@ -23,18 +24,21 @@ ask_version() {
   if [[ ${tags[0]-} != *"${version//+/-}"* ]] || ! ask "${tags[0]}"; then
     return
   fi
+
   if ! same; then
     ask_label "${tags[0]}" revision
     if [[ $label != "$commit" ]]; then
       fail 1 "$name:${tags[0]} is there already, from another commit," \
         "and a version is never overwritten (tag a new one)"
     fi
+
     # A build cut off while it pushed, say, and built again: other tags must not point to another
     # image.
     echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit;" \
       "that image is left, and gets the other tags"
     image=$theirs
   fi
+
   confirm "${tags[0]}" "$digest"
 }
 
@@ -52,26 +56,48 @@ confirm() {
 # sort_tags: what is still to be set: $plain, which follow the build, and $aliases, which only go
 # up.
 sort_tags() {
-  local tag
+  local tag is_alias='^([0-9]+(\.[0-9]+)?|latest)$'
+
   plain=() aliases=()
   for tag in "${tags[@]}"; do
     if [[ ${confirmed[$tag]-} ]]; then
       continue
-    elif [[ ! $tag =~ ^([0-9]+(\.[0-9]+)?|latest)$ ]]; then
+    fi
+
+    if [[ $tag =~ $is_alias ]]; then
+      if may_move "$tag"; then
+        aliases+=("$tag")
+      fi
+    elif [[ $tag != *"${commit:0:7}"* ]]; then
       plain+=("$tag")
     elif ! ask "$tag"; then
-      aliases+=("$tag")
+      plain+=("$tag")
     elif same; then
       confirm "$tag" "$digest"
     else
-      ask_label "$tag" version
-      if is_higher "$label"; then
-        echo "tag-push.sh: $name:$tag stays at $label, which is higher than $version"
-      else
-        aliases+=("$tag")
-      fi
+      # Seven digits may be another commit's too: https://git-scm.com/docs/git-rev-parse, --short
+      ask_label "$tag" revision
+      echo "tag-push.sh: $name:$tag never moves, and stays at commit ${label:-of nobody we know}"
     fi
   done
+}
+
+# may_move ALIAS: does it have to be set, and does it not go down?
+may_move() {
+  if ! ask "$1"; then
+    return 0
+  fi
+
+  if same; then
+    confirm "$1" "$digest"
+    return 1
+  fi
+
+  ask_label "$1" version
+  if is_higher "$label"; then
+    echo "tag-push.sh: $name:$1 stays at $label, which is higher than $version"
+    return 1
+  fi
 }
 
 # is_higher VERSION: is it a release, and above ours?
@@ -79,20 +105,29 @@ is_higher() {
   if [[ ! $1 =~ ^[0-9]+\.[0-9]+\.[0-9]+$ || $1 == "$version" ]]; then
     return 1
   fi
+
   [[ $(printf '%s\n' "$1" "$version" | sort -V | tail -n 1) == "$1" ]]
 }
 
 # push_first TAG: the layers go with it, by docker; and the digest the registry answers with is
 # noted.
 push_first() {
+  local reason
   if ! docker tag "$image" "$name:$1"; then
     need_engine
     fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"
   fi
+
   if ! watch docker push "$name:$1"; then
-    fail 75 "cannot push $name:$1" \
-      "(docker's reason is above; credentials: docker login; image gone: build.sh again)"
+    reason=$(last_words)
+    if is_refusal "$reason"; then
+      fail_for_good "the registry refuses $name:$1: $reason" \
+        "(docker login? may this user push there?)"
+    fi
+    need_engine
+    fail 75 "cannot push $name:$1: $reason (credentials: docker login; image gone: build.sh again)"
   fi
+
   if [[ $(<"$build/.said") =~ digest:\ (sha256:[0-9a-f]{64}) ]]; then
     confirm "$1" "${BASH_REMATCH[1]}"
   elif ask "$1" && same; then # podman prints no digest
@@ -107,10 +142,12 @@ push_first() {
 set_tags() {
   local tag code=0
   local -A jobs=()
+
   for tag; do
     set_tag "$tag" "$known" &
     jobs[$tag]=$!
   done
+
   for tag; do
     if wait "${jobs[$tag]}"; then
       confirm "$tag" "$known"
@@ -118,6 +155,7 @@ set_tags() {
       code=$?
     fi
   done
+
   if [[ $code -ne 0 ]]; then
     leave_pushed
     exit "$code"
@@ -132,13 +170,14 @@ leave_pushed() {
       pushed+=$name:$tag@${confirmed[$tag]}$'\n'
     fi
   done
+
   leave pushed "$pushed"
 }
 
 open_build "$@"
 need version tags image tested
 commit=$(fact commit)
-name=$(setting registry)/$(setting image)
+name=$(<"$build/settings/registry")/$(<"$build/settings/image")
 image=$(<"$build/image")
 version=$(<"$build/version")
 mapfile -t tags <"$build/tags"
@@ -146,6 +185,13 @@ read -r tested <"$build/tested"
 if [[ $tested != "$image" ]]; then
   fail 1 "the image $image is not the one that was tested, $tested (run unit-test.sh again)"
 fi
+
+if [[ ${#tags[@]} -eq 0 ]]; then
+  echo "tag-push.sh: nothing is to be published (version.sh says why)"
+  leave pushed ''
+  exit 0
+fi
+
 prepare_skopeo
 declare -A confirmed=() # tag -> digest
 known=''                # the digest of the image, once the registry has it
@@ -161,6 +207,7 @@ elif [[ ! $known && ${#aliases[@]} -gt 0 ]]; then
   push_first "${aliases[0]}"
   aliases=("${aliases[@]:1}")
 fi
+
 set_tags "${plain[@]}"
 for tag in "${aliases[@]}"; do
   set_tags "$tag" # one after the other: `latest` is the very last

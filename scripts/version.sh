@@ -13,8 +13,10 @@
 # A tag vX.Y.Z, with or without v, is the version of its commit. With `from: package.json` so is a
 # version that a commit of the default branch brings. Any other commit is X.Y.Z-BRANCH.N.gSHA, a
 # pre-release of what comes next after the releases in its history (BRANCH is `detached` for a
-# commit built without one): by Conventional Commits, or a patch with `from: package.json`. 1.2, 1
-# and latest move to releases only, and never back.
+# commit built without one): by Conventional Commits or a footer `Release-As: X.Y.Z`, or a patch
+# with `from: package.json`. After X.Y.Z-PRE, a pre-release of that, it is X.Y.Z-PRE.BRANCH.N.gSHA.
+# 1.2, 1 and latest move to releases only, and never back. Where no template of `publish` gives a
+# tag, it says so, and why; the build goes on.
 #
 # Exit codes: 0 done, 1 no version for it (a tag that is no SemVer), 2 called wrongly, 69 locked,
 # 75 src/ unreadable
@@ -23,23 +25,45 @@ shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 
-# in_src ARGS...: git, in the checkout.
-in_src() {
-  git -C "$build/src" "$@"
-}
-
-# gather: prints what git says, in the form that wrapper/version/facts.py describes.
+# gather: prints what git says, in the form that wrapper/version/facts.py describes. It ends before
+# that where something is damaged: git passes over some of that, as if it were not there.
 gather() {
-  local package=./$context/package.json commits='' sha
-  in_src log -z --topo-order --no-show-signature --format='%H %P%n%cI%n%B' "$commit" --
-  printf '\0'
-  in_src show-ref --tags --dereference || [[ $? -eq 1 ]] # there is none
+  local package=./$context/package.json packed=$build/src/.git/packed-refs
+  local commits='' default entry sha tag_of_commit
+  # Of a tag the commit that it leads to; of one on a file or a tree an empty line.
+  tag_of_commit='%(if:equals=commit)%(objecttype)%(then)%(objectname) %(refname)%(end)'
+  tag_of_commit+='%(if:equals=commit)%(*objecttype)%(then)%(*objectname) %(refname)%(end)'
+
+  in_src log -z --topo-order --encoding=UTF-8 --format='%H %P%n%cI%n%B' "$commit" --
   printf '\0'
 
-  if [[ $from != tags ]] && in_src rev-parse -q --verify refs/remotes/origin/HEAD >/dev/null; then
-    commits=$(in_src log --first-parent --format=%H refs/remotes/origin/HEAD -- "$package")
+  # In an empty file git finds no tags, but a clone writes at least this line. (With the format
+  # reftable there is no such file, and git checks its sums.)
+  if [[ ! -d ${packed%/*}/reftable && $(head -n 1 -- "$packed") != '# pack-refs with:'* ]]; then
+    echo "version.sh: $packed is damaged" >&2
+    exit 1
+  fi
+  in_src show-ref --tags >/dev/null || [[ $? -eq 1 ]] # it ends with more where one is damaged
+  in_src for-each-ref --format="$tag_of_commit" refs/tags
+  printf '\0'
+
+  default=$(in_src symbolic-ref -q refs/remotes/origin/HEAD) || [[ $? -eq 1 ]] # there is none
+  if [[ $default ]]; then
+    in_src show-ref --verify -- "$default" >/dev/null
+  fi
+
+  # Those that removed it, or made it a submodule, are left out: the others are all to be found.
+  if [[ $from != tags && $default ]]; then
+    commits=$(in_src log --first-parent --diff-filter=AMT --ignore-submodules --format=%H \
+      "$default" -- "$package")
   fi
   printf '%s\0' "$commits"
+
+  # What the tree names is to be found; of a file that is lost cat-file says "missing", as of none.
+  entry=$(in_src ls-tree "$commit" -- "$package")
+  if [[ $entry =~ ^[0-9]+\ blob ]]; then
+    in_src cat-file -t "$commit:$package" >/dev/null
+  fi
 
   while read -r sha; do
     printf '%s:%s\n' "$sha" "$package"
@@ -50,20 +74,27 @@ gather() {
 open_build "$@"
 need src
 commit=$(fact commit)
-context=$(setting context)
-from=$(setting version/from)
+context=$(<"$build/settings/context")
+from=$(<"$build/settings/version/from")
 
-# Python starts while git works. It prints the three files, or one word of why there is none.
+# Python starts while git works. It prints the three files, why there is no test to run and why
+# nothing will be published, where that is so; or just why there is no version.
 mapfile -d '' -t result < <(gather | wrapper version "$build")
 if [[ ${#result[@]} -eq 0 ]]; then
   fail 75 "cannot tell the version of $build/src (the reason is above; start over, from clone)"
 fi
+
 if [[ ${#result[@]} -eq 1 ]]; then
   fail 1 "${result[0]}"
 fi
 
-version=${result[0]%$'\n'} tags=${result[1]%$'\n'}
+version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[4]-}
+leave .no-test "${result[3]-}" # for unit-test.sh: of the commit, before an install may change src/
 leave labels "${result[2]}"
 leave tags "${result[1]}"
 leave version "${result[0]}"
-echo "version.sh: $version, published as ${tags//$'\n'/ }"
+if [[ $unpublished ]]; then
+  echo "version.sh: $version, $unpublished"
+else
+  echo "version.sh: $version, published as ${tags//$'\n'/ }"
+fi

@@ -7,6 +7,7 @@ schema=${scripts%/*}/wrapper/config.schema.json
 if [[ ! -f $schema ]]; then
   schema=${scripts%/*}/config.schema.json # in an installed wheel the scripts stand in wrapper/
 fi
+
 # shellcheck source=scripts/lib/engine.sh
 . "$scripts/lib/engine.sh"
 # shellcheck source=scripts/lib/output.sh
@@ -28,10 +29,12 @@ manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
 # runs ahead of its turn only says it, as it runs once more then.
 complain() {
   local message="${0##*/}: $*"
+
   message=${message//[[:cntrl:]]/ } # names come from strangers
   printf '%s\n' "$message" >&2
   if [[ $build && ! ${AHEAD-} ]]; then
     rm -f -- "$build/.reserve" # on a full disk the message needs that room
+
     # Renamed, as two tags may be refused at once.
     printf '%s\n' "$message" >"$build/.message.$BASHPID" || true
     mv -f -- "$build/.message.$BASHPID" "$build/.message" || true
@@ -42,6 +45,12 @@ complain() {
 fail() {
   complain "${@:2}"
   exit "$1"
+}
+
+# fail_for_good WORDS: it is ours, but to try it again would change nothing.
+fail_for_good() {
+  : >"$build/.lasting" || true
+  fail 75 "$@"
 }
 
 # open_build ARGS...: opens the build directory that is a step's one argument. What a step prints
@@ -71,11 +80,13 @@ close_build() {
 # record_run CODE: leaves runs/STEP.json.
 record_run() {
   local ended size message='' step=${0##*/}
+
   now ended
   size_of_log size
   if [[ -f $build/.message ]]; then
     message=$(<"$build/.message")
   fi
+
   mkdir -p -- "$build/runs"
   leave "runs/${step%.sh}.json" "$(
     jq -n --arg by "${RUN_BY:-$(id -un)@$HOSTNAME}" --argjson code "$1" --arg message "$message" \
@@ -91,13 +102,16 @@ record_run() {
 # any container that runs for this build).
 take_build() {
   local folder builds
+
   if [[ ${1-} == -h ]]; then
     manual
     exit 0
   fi
+
   if [[ $# -ne 1 || ${1:--} == -* ]]; then
     fail 2 "usage: ${0##*/} BUILD, a build directory (-h explains)"
   fi
+
   if [[ ! -f $1/build.json ]]; then
     fail 2 "$1 is no build directory: it has no build.json (stage.sh makes one)"
   fi
@@ -113,16 +127,20 @@ take_build() {
   take_lock "$folder"
   cache_lock=$LOCK_FD # until there is one
   build=$folder
-  fill_in_settings
+  if [[ $alone ]]; then
+    fill_in_settings
+  fi
 }
 
 # check_format FOLDER: refuses a build that a later version has staged.
 check_format() {
   local json format='^[[:space:]]*\{[[:space:]]*"format":[[:space:]]*([0-9]+)'
+
   json=$(<"$1/build.json")
   if [[ ! $json =~ $format ]]; then
     fail 2 "$1/build.json cannot be read (stage the build again)"
   fi
+
   if [[ ${BASH_REMATCH[1]} -ne 1 ]]; then
     fail 2 "$1/build.json has format ${BASH_REMATCH[1]}, this version knows 1" \
       "(update docker-build-server)"
@@ -133,20 +151,25 @@ check_format() {
 # ''.
 take_lock() {
   local holder
+
   alone=''
   if [[ ${LOCK_FD-} && /proc/self/fd/$LOCK_FD -ef $1/lock ]]; then
     return
   fi
+
   if ! { : >>"$1/lock"; } 2>/dev/null; then
     fail 75 "cannot write $1/lock (whose is it? ls -l tells)"
   fi
+
   exec {LOCK_FD}<>"$1/lock"
   if ! flock -w 2 "$LOCK_FD"; then
     read -ra holder <"$1/lock" || true
+
     # It holds HOST PID TOKEN; in a lock of version 0.1.0 the process ID stands alone.
     fail 69 "$1 is being worked on by process ${holder[1]-${holder[0]-}}" \
       "(wait for it, or: make cancel BUILD=$1)"
   fi
+
   export LOCK_FD
   alone=alone
   echo "${HOSTNAME// /} $$ $(</proc/sys/kernel/random/uuid)" >"$1/lock"
@@ -160,10 +183,12 @@ fact() {
   if [[ ! $json =~ $text ]]; then
     fail 2 "$build/build.json cannot be read (stage the build again)"
   fi
+
   printf %s "${BASH_REMATCH[1]//\\\"/\"}"
 }
 
-# setting NAME: prints a text among the settings, as test/network; nothing where it is null.
+# setting NAME: prints a text among the settings, as test/network; nothing where it is null. (One
+# that never is null can be read as "$(<"$build/settings/NAME")", which saves 0.5 ms each.)
 setting() {
   if [[ -f $build/settings/$1 ]]; then
     printf %s "$(<"$build/settings/$1")"
@@ -185,10 +210,12 @@ list_setting() {
 fill_in_settings() {
   local checksum
   local -a parts
+
   checksum=$(cksum <"$schema")
   if [[ -f $build/settings/.schema && $(<"$build/settings/.schema") == "$checksum" ]]; then
     return
   fi
+
   mapfile -d '' -t parts < <(
     jq -jn -L "$scripts/lib" --slurpfile schema "$schema" --slurpfile build "$build/build.json" \
       'include "settings"; ($schema[0]["$defs"].settings | defaults) * $build[0].settings | files' \
@@ -197,6 +224,7 @@ fill_in_settings() {
   if [[ ${parts[*]: -1} != end ]]; then
     fail 2 "$build/build.json cannot be read (stage the build again)"
   fi
+
   write_settings "$build" "$checksum" "${parts[@]}"
 }
 
@@ -205,6 +233,7 @@ fill_in_settings() {
 write_settings() {
   local file kind settings=$1/settings checksum=$2
   local unwritten="cannot write $settings (is the disk full?)"
+
   shift 2
   while [[ $# -gt 1 ]]; do
     file=$settings$1 kind=$2
@@ -225,6 +254,7 @@ write_settings() {
     fi
     shift "${kind/text/1}"
   done
+
   printf %s "$checksum" >"$settings/.schema" || fail 75 "$unwritten"
 }
 
@@ -243,6 +273,7 @@ lock_cache() {
   if ! mkdir -p -- "${1%/*}" || ! : >"$1.lock"; then
     fail 75 "cannot write ${1%/*} (is the disk full?)"
   fi
+
   exec {cache_lock}<>"$1.lock"
   flock "${@:2}" "$cache_lock"
 }
@@ -265,14 +296,17 @@ need() {
 inside() {
   local path real
   local -a paths=()
+
   for path; do
     if [[ -e $build/src/$path || -L $build/src/$path ]]; then
       paths+=("$path")
     fi
   done
+
   if [[ ${#paths[@]} -eq 0 ]]; then
     return
   fi
+
   for path in "${paths[@]}"; do
     IFS= read -r -d '' real
     if [[ $real/ != "$build/src/"* ]]; then
@@ -281,23 +315,35 @@ inside() {
   done < <(realpath -mz -- "${paths[@]/#/$build/src/}")
 }
 
+# in_src ARGS...: git in the checkout, which runs nothing of it, and whose answers do not hang on
+# how the operator has set up git. (Without --git-dir it would look further up, should src/.git be
+# damaged.)
+in_src() {
+  git -C "$build/src" --git-dir=.git -c core.hooksPath=/dev/null -c core.fsmonitor=false \
+    -c log.showSignature=false -c log.mailmap=false -c log.follow=false -c log.showRoot=true "$@"
+}
+
 # wrapper MODULE ARGS...: runs a module of the Python side, by $PYTHON, else the checkout's virtual
 # environment, else python3. With -P modules are not looked for in whatever folder this runs in.
 # LIMIT=SECONDS ends it by then.
 wrapper() {
   local checkout=${scripts%/*} python=${PYTHON-}
+
   if [[ ! $python && -x $checkout/.venv/bin/python ]]; then
     python=$checkout/.venv/bin/python
   fi
+
   if [[ -d $checkout/wrapper ]]; then
     local -x PYTHONPATH=$checkout # an installed wheel finds itself
   fi
+
   timeout --foreground -k 1 "${LIMIT-0}" "${python:-python3}" -P -m "wrapper.$1" "${@:2}"
 }
 
 # ci_variables: sets $ci, what install and test commands are told of their build.
 ci_variables() {
   local ref
+
   ref=$(fact ref)
   ci=(CI=true "CI_PIPELINE_NUMBER=${build##*/}" "CI_COMMIT_REF=$ref")
   ci+=("CI_REPO=$(setting repository)" "CI_COMMIT_SHA=$(fact commit)")

@@ -4,8 +4,11 @@
 # docker ARGS...: the client that DOCKER names.
 docker() { command "${DOCKER:-docker}" "$@"; }
 
-# engine_answers: tells the engine's troubles from the repository's. An engine may also hang.
-engine_answers() { timeout --foreground 10 "${DOCKER:-docker}" version >/dev/null 2>&1; }
+# quick_docker ARGS...: the client, for ten seconds at most, as an engine may also hang.
+quick_docker() { timeout --foreground 10 "${DOCKER:-docker}" "$@"; }
+
+# engine_answers: tells the engine's troubles from the repository's.
+engine_answers() { quick_docker version >/dev/null 2>&1; }
 
 # need_engine: asked when something went wrong that it might be to blame for.
 need_engine() {
@@ -13,15 +16,33 @@ need_engine() {
     || fail 75 "the Docker engine does not answer (is it running? see: docker version)"
 }
 
+# engine_folder: prints where the engine keeps its data, if that is on this host; else the builds
+# folder. prune.sh keeps the answer, as to ask takes 25 ms.
+engine_folder() {
+  local folder=''
+
+  if [[ -f $cache/engine ]]; then
+    folder=$(<"$cache/engine")
+  else
+    folder=$(quick_docker info --format '{{.DockerRootDir}}' 2>/dev/null) || true
+  fi
+  if [[ ! -d $folder || ${DOCKER_HOST:-unix:} != unix:* ]]; then
+    folder=${cache%/*}
+  fi
+  echo "$folder"
+}
+
 # run_container OPTION... -- IMAGE COMMAND...: runs the command in the image, under the build's name
 # for its container, and with what $ci tells of the build. The command's first word takes the entry
 # point's place, which might be a server that never ends.
 run_container() {
   local -a options=()
+
   while [[ $1 != -- ]]; do
     options+=("$1")
     shift
   done
+
   : >"$build/.container" # from now on one may be left
   without_locks docker run --init --name "$container" "${options[@]}" "${ci[@]/#/--env=}" \
     --entrypoint "$3" -- "$2" "${@:4}"
@@ -30,7 +51,7 @@ run_container() {
 # remove_container: removes the build's container, with its volumes, should there be one.
 remove_container() {
   if [[ -e $build/.container ]] \
-    && timeout --foreground 5 "${DOCKER:-docker}" rm -fv -- "$container" >/dev/null 2>&1; then
+    && quick_docker rm -fv -- "$container" >/dev/null 2>&1; then
     rm -f -- "$build/.container"
   fi
 }

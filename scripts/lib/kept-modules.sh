@@ -17,13 +17,17 @@ list() {
 }
 
 take() {
+  local links
   if [[ ! -d $entry ]]; then
     return 1
   fi
+
   rm -rf node_modules
+
   # The links are made while it is looked at, which saves 0.05 s of 0.12 with 5,000 files.
   cp -al -- "$entry/node_modules" node_modules &
-  if cmp -s -- "$entry/list" <(list "$entry/node_modules") && wait "$!"; then
+  links=$!
+  if cmp -s -- "$entry/list" <(list "$entry/node_modules") && wait "$links"; then
     echo "kept-modules.sh: ${entry##*/}, nothing to install"
     return 0
   fi
@@ -40,6 +44,7 @@ keep() {
   if [[ -d $entry || ! -d node_modules || -L node_modules ]]; then
     return 0
   fi
+
   mkdir -- "$half" || return 0
   cp -al -- node_modules "$half/node_modules" || return 0
   list "$half/node_modules" >"$half/list" || return 0
@@ -50,10 +55,12 @@ if [[ ${1-} == -h ]]; then
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"
   exit 0
 fi
+
 if [[ $# -ne 2 || ! $1 =~ ^(take|keep)$ ]]; then
   echo "usage: kept-modules.sh take|keep ENTRY (-h explains)" >&2
   exit 2
 fi
+
 entry=$2
 half=$entry.tmp.$$
 trap 'rm -rf -- "$half"' EXIT

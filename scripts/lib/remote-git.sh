@@ -27,6 +27,7 @@ if [[ ${GITHUB_TOKEN_FILE-} ]]; then
 else
   token=${GITHUB_TOKEN-}
 fi
+
 token=${token//[[:space:]]/}
 if [[ ! $token ]]; then
   exec git "$@"

@@ -149,9 +149,8 @@ def test_no_script_of_a_stranger_meets_the_token(
     assert token_file not in console
     assert not traces(token, builds)
     assert token not in poller.output
-    image = (builds / name / "latest" / "image").read_text().strip()
     for inspect in ("image", "inspect"), ("history", "--no-trunc"):
-        assert token not in docker(*inspect, image)
+        assert token not in docker(*inspect, result["image"])
 
     assert token_watch.cmdline == path_watch.cmdline == set()
     watch = path_watch
@@ -221,7 +220,7 @@ def test_a_server_that_repeats_the_token_is_masked(
     )
     done = steps("clone.sh", build)
     assert done.returncode == 75
-    assert "***" in done.stderr + done.stdout
+    assert "***" in done.stdout
     assert token not in done.stderr + done.stdout
     assert not traces(token, build)
     poller = run_poller(configure(name), GITHUB_TOKEN_FILE=token_file)
@@ -241,7 +240,7 @@ def test_a_submodule_elsewhere_gets_no_token(
     tree.push()
     done = steps("clone.sh", staged(steps, tree, name))
     assert done.returncode == 75
-    assert "cannot fetch a submodule" in done.stderr + done.stdout
+    assert "cannot fetch a submodule" in done.stdout
     assert not given_away(other)
 
 
@@ -258,7 +257,7 @@ def test_lfs_elsewhere_gets_no_token(steps, github, other, make_repo, name, toke
     tree.git("push", "-q", "--no-verify", "origin", "main")  # LFS has a hook for it
     done = steps("clone.sh", staged(steps, tree, name))
     assert done.returncode == 75
-    assert "cannot fetch the repository's Git LFS files" in done.stderr + done.stdout
+    assert "cannot fetch the repository's Git LFS files" in done.stdout
     assert not given_away(other)
 
 

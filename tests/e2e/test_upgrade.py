@@ -97,6 +97,10 @@ def test_its_images_go_with_it(upgraded, docker):
     success = {"format": 1, "status": "success", "steps": []}
     (folder / WAITING / "result.json").write_text(json.dumps(success))
     (folder / WAITING / "status").write_text("success success\n")
+    link = folder.parents[1] / ".cache" / "context" / "o" / "n"  # no longer used
+    link.parent.mkdir(parents=True)
+    link.symlink_to(folder)
     subprocess.run([ROOT / "scripts" / "prune.sh", folder.parents[1]], check=True)
+    assert not link.parents[1].exists()
     assert not (folder / FINISHED).exists()
     assert image not in docker("images", "-q", "--no-trunc")

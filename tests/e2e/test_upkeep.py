@@ -21,7 +21,7 @@ def test_each_build_is_followed_by_a_prune_and_a_pause_holds_the_next(
         return [n for n in sorted(os.listdir(builds / name)) if n.startswith("2")]
 
     def images():
-        return docker("images", "-q", f"{registry.address}/{name}:sha-*").split()
+        return docker("images", "-q", f"{registry.address}/{name}").split()
 
     build(1)
     poller.wait_for(lambda: results(builds, name))

@@ -152,11 +152,13 @@ again_with() {
 
 @test "a Dockerfile that is not there is exit 1, and the message names the setting" {
   project file content
-  fails 1 'build.sh: no Dockerfile in src/. (set "dockerfile" in config.json)' "$scripts/build.sh" "$build"
+  fails 1 'build.sh: no Dockerfile in the repository (add one, at the root or in "context")' "$scripts/build.sh" "$build"
   mkdir "$build/src/Dockerfile"
-  fails 1 'no Dockerfile in src/.' "$scripts/build.sh" "$build"
+  fails 1 'Dockerfile is no regular file' "$scripts/build.sh" "$build"
   settings='{"context": "web", "dockerfile": "docker/My.Dockerfile"}' again_with
-  fails 1 'no My.Dockerfile in src/web' "$scripts/build.sh" "$build"
+  mkdir "$build/src/web"
+  fails 1 'no docker/My.Dockerfile in the repository' "$scripts/build.sh" "$build"
+  rmdir "$build/src/web"
   mkdir "$build/src/docker" && echo "$plain" >"$build/src/docker/My.Dockerfile"
   fails 1 'the repository has no folder web (see "context" in config.json)' "$scripts/build.sh" "$build"
   [[ ! -e $build/image && $(<"$build/.message") == *'has no folder web'* ]]
@@ -205,7 +207,8 @@ again_with() {
   build
   echo "$image" >>images
   printf '%s\n' "FROM $BASE_IMAGE" 'RUN echo "to stdout $((1 + 1))"; echo "to stderr $((1 + 1))" >&2; exit 75' >"$build/src/Dockerfile"
-  fails 1 'Dockerfile does not build (docker'"'"'s reason is above)' "$scripts/build.sh" "$build"
+  fails 1 'Dockerfile does not build: ' "$scripts/build.sh" "$build"
+  [[ ${output##*$'\n'} == *'exit code: 75'* || ${output##*$'\n'} == *'non-zero code: 75'* ]] # docker's own last words
   [[ $output == *'to stdout 2'* && $output == *'to stderr 2'* && ! -e $build/image && ! -e $build/.iid ]]
   for wrong in 'FRM scratch' '' $'FROM scratch\nCOPY missing /' $'FROM $NOTHING\nCOPY . /'; do
     echo "$wrong" >"$build/src/Dockerfile"
@@ -236,9 +239,144 @@ again_with() {
   done
 }
 
-@test "a full disk is exit 75" {
-  project Dockerfile $"FROM $BASE_IMAGE"$'\nRUN dd if=/dev/zero of=/dev/full bs=1 count=1 || true'$'\nRUN cp /bin/busybox /dev/full'
-  fails 75 'the disk is full (docker system df shows by what)' "$scripts/build.sh" "$build"
+@test "what a RUN prints is the repository's, whatever it sounds like" {
+  for buildkit in 1 0; do
+    for words in 'write /x: no space left on device' 'TLS handshake timeout' 'toomanyrequests: slow down' \
+      'ENOSPC: System limit for number of file watchers reached' 'rpc error: code = Unavailable' 'error reading from server: EOF'; do
+      rm -rf app
+      project Dockerfile "FROM $BASE_IMAGE"$'\nRUN echo '"'$words' >&2; echo '$words'; false"
+      DOCKER_BUILDKIT=$buildkit fails 1 'Dockerfile does not build: ' "$scripts/build.sh" "$build"
+    done
+  done
+}
+
+# client LAST_LINE [CODE]: a docker client whose builds end so, after a RUN has printed all kinds of things.
+client() {
+  mkdir -p bin
+  printf %s "$1" >"$work/last"
+  cat >bin/docker <<END
+#!/bin/sh
+[ "\$1" = build ] && [ "\$2" != --help ] || exec $(command -v "$DOCKER_REAL") "\$@"
+echo '#7 0.1 no space left on device, executor failed running, toomanyrequests'
+cat "$work/last" >&2
+exit ${2-1}
+END
+  chmod +x bin/docker
+  export DOCKER=$work/bin/docker
+}
+
+@test "a base image that cannot be had just now is ours, told in docker's own last line" {
+  project Dockerfile "$plain"
+  DOCKER_REAL=$DOCKER
+  while IFS= read -r line; do
+    client "$line"
+    fails 75 "a base image could not be fetched: " "$scripts/build.sh" "$build"
+    [[ ${output##*$'\n'} == *"${line:0:60}"* && ! -e $build/image ]]
+  done <<'END'
+ERROR: failed to solve: node:20: failed to resolve source metadata for docker.io/library/node:20: unexpected status from HEAD request to https://registry-1.docker.io/v2/library/node/manifests/20: 429 Too Many Requests
+error: failed to solve: node:20: failed to copy: httpReadSeeker: failed open: unexpected status code https://r.example/v2/node/blobs/sha256:1: 500 Internal Server Error
+failed to solve with frontend dockerfile.v0: failed to create LLB definition: failed to do request: Head "https://r.example/v2/node/manifests/20": dial tcp: lookup r.example: no such host
+ERROR: failed to solve: failed to compute cache key: failed to copy: read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer
+failed to fetch oauth token: status code URL: 502 Bad Gateway
+toomanyrequests: You have reached your pull rate limit.
+Error response from daemon: Get "https://registry-1.docker.io/v2/": net/http: TLS handshake timeout
+ERROR: failed to solve: failed to copy: httpReadSeeker: failed open: unexpected EOF
+END
+}
+
+@test "an engine that goes away while it builds, or ends without an image, is ours; and a client that is killed" {
+  project Dockerfile "$plain"
+  DOCKER_REAL=$DOCKER
+  for line in 'server did not provide an image ID' 'error reading from server: EOF' 'rpc error: code = Unavailable desc = transport is closing' \
+    'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?'; do
+    client "$line"
+    fails 75 "the Docker engine went away: $line" "$scripts/build.sh" "$build"
+  done
+  client '' 0
+  fails 75 'docker build left no image ID' "$scripts/build.sh" "$build"
+  client 'writing' 137
+  fails 75 'docker build was ended by KILL (out of memory?' "$scripts/build.sh" "$build"
+  client 'failed to solve: write /var/lib/docker/x: no space left on device'
+  fails 75 "the engine's disk is full: " "$scripts/build.sh" "$build"
+}
+
+@test "other last lines are the repository's, and stand in the message whole" {
+  project Dockerfile $'# syntax=docker/dockerfile:1\nFROM scratch\nCOPY . /'
+  DOCKER_REAL=$DOCKER
+  for line in 'ERROR: failed to solve: executor failed running [/bin/sh -c curl toomanyrequests]: exit code: 1' \
+    "The command '/bin/sh -c echo connection reset by peer; false' returned a non-zero code: 1" \
+    'ERROR: failed to solve: process "/bin/sh -c echo 503" did not complete successfully: exit code: 1' \
+    'failed to solve: dockerfile parse error line 3: unknown instruction: FRM' \
+    'failed to solve: node:99: docker.io/library/node:99: not found'; do
+    client "$line"
+    fails 1 "Dockerfile does not build: ${line:0:30}" "$scripts/build.sh" "$build"
+  done
+  client 'ERROR: failed to solve: failed to resolve source metadata for docker.io/docker/dockerfile:1: unexpected status from HEAD request to https://r/v2/: 503'
+  fails 75 'docker/dockerfile:1, which "# syntax=" names, could not be fetched' "$scripts/build.sh" "$build"
+  client ''
+  fails 1 'docker build said nothing' "$scripts/build.sh" "$build"
+}
+
+@test "without a setting the context's own Dockerfile comes first, then the root's, in either case of its letter" {
+  label='LABEL here'
+  settings='{"context": "api", "dockerfile": null}'
+  project Dockerfile $'FROM scratch\nCOPY . /\n'"$label=root" api/Dockerfile $'FROM scratch\nCOPY . /\n'"$label=api" api/package.json '{}'
+  build
+  [[ $(inspect .Config.Labels.here) == api ]]
+  mv "$build/src/api/Dockerfile" "$build/src/api/dockerfile"
+  build
+  [[ $(inspect .Config.Labels.here) == api ]]
+  rm "$build/src/api/dockerfile"
+  build
+  [[ $(inspect .Config.Labels.here) == root ]]
+  mv "$build/src/Dockerfile" "$build/src/dockerfile"
+  build
+  [[ $(inspect .Config.Labels.here) == root ]]
+  rm "$build/src/dockerfile"
+  fails 1 'no Dockerfile in the repository (add one' "$scripts/build.sh" "$build"
+}
+
+@test "a Dockerfile elsewhere is named with the setting that finds it, up to three" {
+  settings='{"dockerfile": null}'
+  project api/Dockerfile "$plain" api/package.json '{}' docker/Dockerfile "$plain" node_modules/x/Dockerfile "$plain"
+  fails 1 'there is api/Dockerfile: set "context": "api", or there is docker/Dockerfile: set "dockerfile": "docker/Dockerfile")' "$scripts/build.sh" "$build"
+  settings='{"dockerfile": "deploy/Dockerfile"}' again_with
+  fails 1 'no deploy/Dockerfile in the repository (there is api/Dockerfile' "$scripts/build.sh" "$build"
+  for n in a b c d; do mkdir -p "$build/src/$n" && echo "$plain" >"$build/src/$n/Dockerfile"; done
+  fails 1 'no deploy/Dockerfile' "$scripts/build.sh" "$build"
+  [[ $(grep -o 'there is' <<<"${output##*$'\n'}" | wc -l) -eq 3 ]]
+}
+
+@test "Dockerfile.dockerignore counts beside a Dockerfile that is a link, and beside what it leads to it does not" {
+  DOCKER_BUILDKIT=1 "$DOCKER" build --help >help 2>&1 || skip_without_buildkit
+  project docker/Real $'FROM scratch\nCOPY . /' Dockerfile.dockerignore secret.txt docker/Real.dockerignore seen.txt secret.txt no seen.txt yes
+  ln -s docker/Real "$build/src/Dockerfile"
+  build
+  [[ $(content seen.txt) == yes ]]
+  [[ -z $(content secret.txt 2>/dev/null) ]]
+}
+
+@test "a pipe or a device in the place of a file that docker reads ends it at once" {
+  for name in .dockerignore Dockerfile Dockerfile.dockerignore; do
+    rm -rf app
+    project Dockerfile "$plain"
+    rm -f "$build/src/$name"
+    mkfifo "$build/src/$name"
+    fails 1 "$name is no regular file" timeout 20 "$scripts/build.sh" "$build"
+  done
+}
+
+@test "how the operator has set up git changes no image" {
+  project Dockerfile "$plain" .mailmap 'A <a@example.com> Tester <tester@example.com>'
+  build
+  export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=log.showSignature GIT_CONFIG_VALUE_0=true \
+    GIT_CONFIG_KEY_1=log.mailmap GIT_CONFIG_VALUE_1=true GIT_CONFIG_KEY_2=core.fsmonitor GIT_CONFIG_VALUE_2=/nowhere
+  rm "$build/src/.mailmap"
+  mkfifo "$build/src/.mailmap"
+  DOCKER_REAL=$DOCKER
+  printf '#!/bin/sh\n[ "$2" = --help ] || echo "$SOURCE_DATE_EPOCH" >"%s/epoch"\nexec "%s" "$@"\n' "$work" "$DOCKER_REAL" >client && chmod +x client
+  DOCKER=$work/client timeout 60 "$scripts/build.sh" "$build" || true
+  [[ $(<epoch) == "$(git -C app show -s --format=%ct)" ]]
 }
 
 @test "BuildKit is used where there is one, its output line by line" {
@@ -360,6 +498,21 @@ END
 
 @test "a builds folder that cannot be written is exit 75" {
   project Dockerfile "$plain"
-  : >"$work/builds/.cache/context"
-  fails 75 "build.sh: cannot write $work/builds/.cache/context" "$scripts/build.sh" "$build"
+  : >"$work/builds/.cache/contexts"
+  fails 75 "build.sh: cannot write $work/builds/.cache/contexts" "$scripts/build.sh" "$build"
+}
+
+@test "entries whose names end as a lock or a half-made link would, share no context" {
+  project Dockerfile "$plain" file one
+  first=$build
+  for name in o/n.lock o/n.tmp o/n; do
+    mkdir -p "$work/builds/$name"
+    cp -a "$first" "$work/builds/$name/"
+    build=$work/builds/$name/${first##*/}
+    echo "$name" >"$build/src/file"
+    touch -d 'now + 1 hour' "$build/src/file"
+    build
+    [[ $(content file) == "$name" ]]
+  done
+  [[ $(cd "$work/builds/.cache/contexts" && find . -name context | sort | xargs) == "./o/n.lock/context ./o/n.tmp/context ./o/n/context" ]]
 }

@@ -341,11 +341,168 @@ submodule() {
   whole
 }
 
+# packs: how many packs git has received from remotes since the last time; but for those of the mirror.
+packs() {
+  grep -c 'sideband< PACK' "$work/packets" || true
+  : >"$work/packets"
+}
+
+@test "a submodule is fetched once, whatever builds there are" {
+  relocal
+  repository lib lib.txt text
+  head -c 300000 /dev/urandom | base64 >lib/big && commit lib
+  git -C lib branch other
+  submodule app ../lib lib
+  export GIT_TRACE_PACKET=$work/packets
+  stage
+  steps clone
+  [[ $(packs) -ge 2 && -f $build/src/lib/big ]]
+  for _ in 1 2; do
+    stage
+    steps clone
+    [[ $(packs) -eq 0 && -f $build/src/lib/big && ! $(src submodule status) =~ ^[+-] ]]
+    [[ ! $(git -C "$build/src/lib" fsck --no-dangling --no-progress 2>&1) ]]
+  done
+  rm -rf "$work/builds/.cache" # and what was built does not hang on the cache
+  git -C "$build/src/lib" fsck --no-dangling
+}
+
+@test "HISTORY_ONLY=1 leaves submodules and LFS files out" {
+  relocal
+  repository lib lib.txt text
+  submodule app ../lib lib
+  lfs app
+  stage
+  HISTORY_ONLY=1 steps clone
+  [[ ! -e $build/src/lib/lib.txt && $(head -c 7 "$build/src/big.bin") == version ]]
+}
+
+@test "an LFS object is fetched once, whatever builds there are, and not kept in src/.git" {
+  lfs app
+  stage
+  steps clone
+  big=$(sha256sum <"$build/src/big.bin")
+  mv app/.git/lfs app/.git/lfs.away # nobody has it but us
+  for _ in 1 2; do
+    stage
+    steps clone
+    [[ $(sha256sum <"$build/src/big.bin") == "$big" && ! -e $build/src/.git/lfs/objects ]]
+  done
+}
+
+@test "a submodule's commit that its remote lacks, and a path without an entry, are the repository's fault" {
+  relocal
+  repository lib lib.txt text
+  submodule app ../lib lib
+  stage
+  app update-index --cacheinfo "160000,$(printf '%040d' 7),lib"
+  app commit -q -m gone
+  stage
+  fails 1 "a submodule's commit is not in its remote: " "$scripts/clone.sh" "$build"
+  [[ ${output##*$'\n'} == *0000000007* && -d $(mirror) ]]
+  app update-index --cacheinfo "160000,$(git -C lib rev-parse HEAD),lib" --add --cacheinfo "160000,$(app rev-parse HEAD),stray"
+  app commit -q -m stray
+  stage
+  fails 1 "No url found for submodule path 'stray' in .gitmodules" "$scripts/clone.sh" "$build"
+  # nested
+  git -C lib update-index --add --cacheinfo "160000,$(app rev-parse HEAD),deep"
+  echo >lib/.gitmodules
+  git -C lib add .gitmodules
+  git -C lib "${git_identity[@]}" commit -q -m deep
+  app rm -q --cached stray
+  app update-index --cacheinfo "160000,$(git -C lib rev-parse HEAD),lib"
+  app commit -q -m nested
+  stage
+  fails 1 "No url found for submodule path 'lib/deep' in .gitmodules" "$scripts/clone.sh" "$build"
+}
+
+@test "a path without an entry and without .gitmodules is an empty folder, LFS or not" {
+  lfs app
+  app update-index --add --cacheinfo "160000,$(app rev-parse HEAD),stray"
+  app commit -q -m stray
+  stage
+  steps clone
+  [[ -d $build/src/stray && $(head -c 7 "$build/src/big.bin") != version ]]
+}
+
+@test "what git can check out only with an error is checked out; the mirror is kept" {
+  printf 'caf\351\n' >app/a.txt
+  app add a.txt
+  app commit -q -m latin
+  echo '*.txt working-tree-encoding=UTF-16LE' >app/.gitattributes
+  app add .gitattributes
+  app commit -q -m attributes
+  stage
+  steps clone
+  touch "$(mirror)/the same"
+  stage
+  run -0 "$scripts/clone.sh" "$build"
+  [[ -s $build/src/a.txt && -e "$(mirror)/the same" && $output != *"made anew"* && $output != *"making it anew"* ]]
+}
+
+@test "what git does not check out is the repository's fault at once, in git's words; the mirror is kept" {
+  stage
+  steps clone
+  touch "$(mirror)/the same"
+  blob=$(echo evil | app hash-object -w --stdin)
+  long=$(printf '%0300d' 7)
+  for path in "$long" '.GIT/config'; do
+    tree=$(printf '100644 blob %s\t%s\n' "$blob" "${path##*/}" | app mktree)
+    [[ $path != */* ]] || tree=$(printf '040000 tree %s\t%s\n' "$tree" "${path%/*}" | app mktree)
+    app update-ref refs/heads/main "$(app commit-tree -p HEAD -m "$path" "$tree")"
+    stage
+    fails 1 "git does not check out " "$scripts/clone.sh" "$build"
+    [[ ${output##*$'\n'} == *"${path:0:9}"* && -e "$(mirror)/the same" && ! -e $build/src ]]
+    [[ $(grep -c 'new branch' <<<"$output") -eq 0 ]] # it was not downloaded again
+  done
+}
+
+@test "clones that were ended half-way leave no more in the mirror than one" {
+  for n in 1 2 3 4 5; do
+    stage
+    mkdir -p "$(mirror)/objects/pack"
+    [[ -e $(mirror)/HEAD ]] || git init -q --bare "$(mirror)"
+    head -c 100000 /dev/zero >"$(mirror)/objects/pack/tmp_pack_$n" # as a killed fetch leaves them
+    : >"$(mirror)/objects/pack/tmp_idx_$n"
+  done
+  steps clone
+  [[ -z $(find "$(mirror)/objects" -name 'tmp_*') ]]
+  whole
+}
+
+@test "a first clone of many branches is a line, not one for each" {
+  for n in {1..200}; do echo "create refs/heads/b$n $(app rev-parse HEAD)"; done | app update-ref --stdin
+  stage
+  run -0 "$scripts/clone.sh" "$build"
+  [[ ${#lines[@]} -lt 10 && -z $(find "$(mirror)/refs/heads" -type f) ]]
+}
+
+@test "a cache on another disk than the builds serves as well" {
+  [[ $EUID -eq 0 ]] || skip "mounting another disk takes root"
+  mkdir -p "$work/builds/.cache"
+  mount -t tmpfs -o size=16m tmpfs "$work/builds/.cache"
+  for _ in 1 2; do
+    stage
+    run -0 "$scripts/clone.sh" "$build"
+    [[ $output != *"anew"* ]]
+    whole
+  done
+  umount "$work/builds/.cache"
+}
+
+@test "a shallow remote is told as that, at once" {
+  for n in 1 2 3; do commit app file "$n"; done
+  git clone -q --depth 1 "file://$work/app" "$work/shallow"
+  stage
+  change '.settings.url = $url' --arg url "file://$work/shallow"
+  fails 1 'is a shallow repository' "$scripts/clone.sh" "$build"
+}
+
 @test "a submodule that cannot be fetched is exit 75, and leaves nothing" {
   repository lib lib.txt text
   submodule app ../lib lib
   stage
-  fails 75 'cannot fetch a submodule (is its url in .gitmodules right' "$scripts/clone.sh" "$build" # git forbids local ones
+  fails 75 '(is its url in .gitmodules right' "$scripts/clone.sh" "$build" # git forbids local ones
   relocal
   mv lib elsewhere
   fails 75 'cannot fetch a submodule' "$scripts/clone.sh" "$build"
@@ -360,7 +517,10 @@ submodule() {
     app update-index --add --cacheinfo "160000,$(app rev-parse HEAD),x"
     app commit -q -m "$forged"
     stage
-    fails 75 'cannot fetch a submodule' "$scripts/clone.sh" "$build"
+    case $forged in # what is no url to git is as one that is not there
+      *' = -'*) fails 1 "No url found for submodule path 'x'" "$scripts/clone.sh" "$build" ;;
+      *) fails 75 'cannot fetch a submodule' "$scripts/clone.sh" "$build" ;;
+    esac
     [[ ! -e $build/src && ! $(find "$work" -name ran) ]]
   done
 }

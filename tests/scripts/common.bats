@@ -45,8 +45,8 @@ files() { (cd "$build/settings" && find . ! -name .schema -printf '%y %P %s\n' |
 @test "setting and list_setting give what is there, and nothing for null" {
   change '.settings += {target: "a b", branches: ["p", "", "q r"]}'
   in_step 'list_setting items branches; list_setting none install/command
-    printf "%s|" "$(setting target)" "$(setting dockerfile)" "$(setting install/image)" "${#none[@]}" "${items[@]}"'
-  [[ $status -eq 0 && $output == "a b|Dockerfile||0|p||q r|" ]]
+    printf "%s|" "$(setting target)" "$(setting context)" "$(setting install/image)" "${#none[@]}" "${items[@]}"'
+  [[ $status -eq 0 && $output == "a b|.||0|p||q r|" ]]
 }
 
 @test "what stands in the files is never code" {
@@ -161,6 +161,17 @@ copy_of_scripts() {
   flock "$lock"
   echo "elsewhere 4712 abc" >"$build/lock"
   fails 69 "is being worked on by process 4712 (wait for it" "$scripts/clone.sh" "$build"
+}
+
+@test "what finds no room is not left as if it were there" {
+  [[ $EUID -eq 0 ]] || skip "mounting a small disk takes root"
+  mount -t tmpfs -o size=1m tmpfs "$work/builds"
+  mkdir -p "$build"
+  echo '{"format": 1, "settings": {}}' >"$build/build.json"
+  in_step 'head -c 9000000 /dev/zero >"$build/fill" || true
+    (leave version 1.2.3-a-version-as-long-as-this) || code=$?; [[ ! -e $build/version && $code -eq 75 ]] || ls -la "$build"; need version'
+  umount "$work/builds"
+  [[ $status -eq 2 && $stderr == *"has no version"* ]]
 }
 
 @test "a build that cannot be written to is told as that" {

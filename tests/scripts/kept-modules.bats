@@ -60,6 +60,16 @@ kept() {
   done
 }
 
+@test "what is taken is there to the last file, however long the links take" {
+  kept "${install[@]}"
+  rm -r node_modules
+  mkdir "$work/bin"
+  printf '#!/bin/sh\nsleep 1\nexec /bin/cp "$@"\n' >"$work/bin/cp"
+  chmod +x "$work/bin/cp"
+  PATH=$work/bin:$PATH "$scripts/lib/kept-modules.sh" take "$entry"
+  [[ $(<node_modules/a/index.js) == one && $(runs) -eq 1 ]]
+}
+
 @test "killed while it keeps, it leaves nothing that is used" {
   mkdir "$work/bin"
   # shellcheck disable=SC2016 # for the stub

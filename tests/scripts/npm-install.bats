@@ -173,22 +173,41 @@ s = h.HTTPServer(("127.0.0.1", 0), Handler); print("port", s.server_port); s.ser
 }
 
 @test "what fails beside another package manager's lock file is told whose that is" {
-  settings='{"install": {"command": ["false"]}}'
-  project
+  project package.json "$(package '"scripts": {"preinstall": "exit 1"}')"
   for pair in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
     touch "$src/${pair%:*}"
-    fails 1 "${pair%:*} belongs to ${pair#*:} (set \"install.command\" in config.json)" "$scripts/npm-install.sh" "$build"
+    fails 1 "${pair%:*} belongs to ${pair#*:} (set \"install.command\": [\"${pair#*:}\", \"install\"] in config.json)" "$scripts/npm-install.sh" "$build"
     rm "$src/${pair%:*}"
   done
   touch "$src/yarn.lock"
   lock >"$src/package-lock.json" # then that was npm's
-  fails 1 'false failed' "$scripts/npm-install.sh" "$build"
+  fails 1 'npm ci' "$scripts/npm-install.sh" "$build"
+  change '.settings.install.command = ["yarn-is-not-here"]'
+  rm -f "$src/package-lock.json"
+  fails 1 'yarn-is-not-here failed with exit code 127' "$scripts/npm-install.sh" "$build" # advice that was followed is not given
 }
 
 @test "what a failing script prints is shown, on whichever output, and its code is the repository's fault" {
   project package.json "$(package '"scripts": {"preinstall": "echo to stdout $((1 + 1)); echo to stderr $((1 + 1)) >&2; exit 75"}')"
   fails 1 'failed (npm' "$scripts/npm-install.sh" "$build"
   [[ $output == *"to stdout 2"* && $output == *"to stderr 2"* ]]
+}
+
+@test "files that bear an old time are new to the next docker build" {
+  DOCKERFILE=$(printf 'FROM %s\nCOPY . /app' "$BASE_IMAGE")
+  for version in one two; do # of the same length
+    project package.json "$(package '"scripts": {"prepare": "cp version.src version.txt && touch -d @1000000000 version.txt"}')" \
+      package-lock.json "$(lock)" version.src "$version" Dockerfile "$DOCKERFILE"
+    install
+    "$scripts/version.sh" "$build"
+    "$scripts/build.sh" "$build"
+    id=$("$DOCKER" create "$(<"$build/image")" none)
+    "$DOCKER" cp "$id:/app/version.txt" - | tar -xO >"$work/seen"
+    "$DOCKER" rm "$id" >"$work/removed"
+    "$DOCKER" rmi -f "$(<"$build/image")" >"$work/removed"
+    [[ $(<"$work/seen") == "$version" ]]
+  done
+  [[ -z $(find "$src" -path "$src/.git" -prune -o ! -newer "$build/build.json" -print -quit) ]]
 }
 
 @test "install.command is run as it is, without package.json too" {
@@ -336,12 +355,44 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   [[ -e docker-ran ]]
 }
 
+@test "install.image: volumes that the image declares do not stay behind" {
+  image=$(printf 'FROM %s\nVOLUME /data\n' "$BASE_IMAGE" | "$DOCKER" build -q -)
+  before=$("$DOCKER" volume ls -q | sort)
+  settings=$(jq -cn --arg image "$image" '{install: {$image, command: ["true"]}}')
+  project
+  install
+  [[ $("$DOCKER" volume ls -q | sort) == "$before" ]]
+}
+
+@test "npm's cache is not cleared while an install uses it" {
+  settings='{"install": {"command": ["sh", "-c", "touch ../going; until test -e ../go-on; do sleep 0.05; done"]}}'
+  project
+  "$scripts/npm-install.sh" "$build" >"$work/out" 2>&1 3>&- &
+  until_true test -e "$build/going"
+  run ! flock -n "${build%/*/*/*}/.cache/npm.lock" true
+  touch "$build/go-on"
+  wait "$!"
+  flock -n "${build%/*/*/*}/.cache/npm.lock" true
+}
+
 @test "install.image: one that cannot be had is exit 75, an engine that is down too" {
   image=127.0.0.1:1/no/image:1
   in_image "$image"
   project package.json "$(package)"
   fails 75 "the engine cannot run $image" "$scripts/npm-install.sh" "$build"
   DOCKER_HOST=unix://$work/none.sock fails 75 'the Docker engine does not answer' "$scripts/npm-install.sh" "$build"
+}
+
+@test "another ~/.npmrc is another install" {
+  export HOME=$work/home
+  mkdir "$HOME"
+  project package.json "$(package)" package-lock.json "$(lock)"
+  install
+  install
+  [[ $output == *"nothing to install"* || ! -e $src/node_modules ]]
+  echo 'fund=false' >"$HOME/.npmrc"
+  install
+  [[ $output != *"nothing to install"* ]]
 }
 
 @test "a finished node_modules serves the next build, unless the project has scripts of its own" {

@@ -139,7 +139,7 @@ all_succeed() {
 
 @test "the log holds what every tool printed, in order and to the last line, as the terminal does" {
   cmp "$BATS_FILE_TMPDIR/stdout" "$prepared/console.log"
-  run awk -v words='== clone|new branch|== npm-install|up to date|== version|version.sh: 0.3.0|== build|COPY . .|== unit-test|> node test.js|the test ran|== tag-push|0.3.0: digest: sha256:|latest is sha256:|pipeline.sh: success' \
+  run awk -v words='== clone|clone.sh: |== npm-install|up to date|== version|version.sh: 0.3.0|== build|COPY . .|== unit-test|> node test.js|the test ran|== tag-push|0.3.0: digest: sha256:|latest is sha256:|pipeline.sh: success' \
     'BEGIN {n = split(words, word, "|"); i = 1} index($0, word[i]) {i++; last = NR} END {print i - 1 == n && last == NR ? "in order" : "no " word[i]}' "$prepared/console.log"
   [[ $output == "in order" ]]
 }
@@ -188,7 +188,7 @@ all_succeed() {
   repository app package.json '{"scripts": {"preinstall": "echo npm was asked"}}'
   configure app
   stage
-  ends 1 failure build 'build.sh: no Dockerfile in src/. (set "dockerfile" in config.json)'
+  ends 1 failure build 'build.sh: no Dockerfile in the repository (add one'
   [[ $output != *"npm was asked"* && $(result '[.steps[].name] | join(" ")') == "clone build" ]]
 }
 
@@ -290,6 +290,7 @@ all_succeed() {
   stub 404 500,429,reset,201
   change '.settings.registry = $stub | .settings.retries["tag-push"] = 3' --arg stub "$stub"
   ends 0 success null
+  [[ $(result .message) == null && ! -e $build/.message ]] # of the attempts that failed
   [[ $(result '.steps[0] | "\(.name) \(.attempts)"') == "tag-push 4" && $(result '.pushed | length') -eq $(wc -l <"$build/tags") ]]
   full=$(head -n 1 "$build/tags")
   [[ $(grep -c "^PUT .*/manifests/$full" "$work/stub.log") -eq 4 ]]
@@ -485,6 +486,26 @@ all_succeed() {
   change '.settings.disk_free_min = 1e15'
   ends 75 error clone 'MiB are free for'
   [[ $(result '.steps | length') -eq 0 && $(result .message) == *'less than "disk_free_min"'* ]]
+}
+
+@test "too little free disk for the engine is as much an error, with advice that helps" {
+  [[ $EUID -eq 0 ]] || skip "mounting a small disk takes root"
+  copy "$prepared"
+  mkdir -p "$work/small" "$work/builds/.cache"
+  mount -t tmpfs -o size=1m tmpfs "$work/small"
+  echo "$work/small" >"$work/builds/.cache/engine"
+  change '.settings.disk_free_min = 2097152'
+  ends 75 error clone 'MiB are free for the engine, less than "disk_free_min" (lower "build_cache_max"'
+  umount "$work/small"
+  ends 0 success null
+}
+
+@test "a step that is killed is told as that" {
+  copy "$prepared"
+  mkdir "$work/bin"
+  printf '#!/bin/sh\ncase $1 in push) kill -KILL $PPID ;; *) exec "%s" "$@" ;; esac\n' "$DOCKER" >"$work/bin/docker" && chmod +x "$work/bin/docker"
+  change '.settings.image += ".other" | .settings.retries["tag-push"] = 0'
+  FROM=tag-push DOCKER=$work/bin/docker ends 75 error tag-push 'tag-push was ended by KILL (out of memory? dmesg tells)'
 }
 
 @test "a disk that fills up is an error that names the step" {

@@ -38,6 +38,7 @@ image() {
 }
 
 there() { "$DOCKER" image inspect "$@" >/dev/null 2>&1; }
+# shellcheck disable=SC2329 # services.bash has another
 gone() { ! there "$1"; } # a bare ! fails no test
 
 # prune: and no complaint.
@@ -134,6 +135,48 @@ kept() {
   for number in 2 3; do made "$number" success; done
   prune
   kept 1 3
+}
+
+@test "what BuildKit keeps is brought down to build_cache_max" {
+  [[ $EUID -eq 0 ]] || skip "an engine of its own takes root"
+  # shellcheck disable=SC1091
+  . "$root/tests/support/services.bash"
+  own=$(mktemp -d /tmp/engine.XXXXXX)
+  start_engine "$own"
+  made 1 success
+  jq '.settings.build_cache_max = 104857600' "$build/build.json" >"$work/limited" && cp "$work/limited" "$build/build.json"
+  mkdir "$work/context"
+  for n in 1 2 3; do
+    head -c 100M /dev/urandom >"$work/context/$n"
+    printf 'FROM scratch\nCOPY %s /\n' "$n" | DOCKER_BUILDKIT=1 "$DOCKER" build -q -f - "$work/context" >"$work/id"
+    "$DOCKER" rmi -f "$(<"$work/id")"
+    rm "$work/context/$n"
+  done
+  cached() { "$DOCKER" system df --format '{{.Type}} {{.Size}}' | sed -n 's/^Build Cache //p' | numfmt --from=si --suffix=B | tr -d B; }
+  [[ $(cached) -ge 290000000 ]]
+  prune
+  [[ $(cached) -le 110000000 && $(<"$builds/.cache/engine") == "$own/data" ]]
+  stop_engine "$own"
+  rm -rf "$own"
+}
+
+@test "an engine that hangs holds nothing up for long" {
+  made 1 failure
+  image 1.0.0
+  made 2 success
+  python3 -c 'import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(999)' "$work/socket" 3>&- &
+  until_true test -S "$work/socket"
+  DOCKER_HOST=unix://$work/socket fails 75 "the Docker engine does not answer" timeout 100 "$scripts/prune.sh" "$builds"
+}
+
+@test "a part of the cache that is a link is an operator's, and stays" {
+  made 1 success
+  mkdir -p "$work/elsewhere/x" "$builds/.cache/git/o"
+  echo precious >"$work/elsewhere/x/file"
+  ln -s "$work/elsewhere" "$builds/.cache/git/o/n.git"
+  : >"$builds/.cache/git/o/n.git.lock"
+  CACHE_MAX=1 prune
+  [[ -L $builds/.cache/git/o/n.git && $(<"$work/elsewhere/x/file") == precious ]]
 }
 
 @test "builds by hand count by their age" {
@@ -382,7 +425,7 @@ kept() {
     head -c 1000000 /dev/zero >"$cache/$part/file"
     touch -d "2026-01-01 00:00:0$((n += 1))" "$cache/$part.lock"
   done
-  mkdir -p "$cache/context/o"
+  mkdir -p "$cache/contexts/o"
   left() { (cd "$cache" && echo npm node_modules/* git/*/*) | tr ' ' '\n' | grep -v '\.lock' | while read -r part; do [[ ! -d $cache/$part ]] || echo "$part"; done | sort | tr '\n' ' '; }
   CACHE_MAX=6000000 prune
   [[ $(left) == "git/o/new.git git/o/old.git node_modules/newest node_modules/oldest npm " ]]

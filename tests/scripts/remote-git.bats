@@ -60,6 +60,13 @@ server.serve_forever()' "$@" 2>/dev/null
 # unseen FILE...: the token is in none of them.
 unseen() { run ! grep -rF -e "$token" -e "$(printf %s "x-access-token:$token" | base64 -w0)" -- "$@"; }
 
+@test "a transfer that stalls is ended after a minute" {
+  mkdir -p "$work/bin"
+  printf '#!/bin/sh\necho "$GIT_HTTP_LOW_SPEED_LIMIT $GIT_HTTP_LOW_SPEED_TIME"\n' >"$work/bin/git" && chmod +x "$work/bin/git"
+  PATH=$work/bin:$PATH run -0 "$scripts/lib/remote-git.sh" version
+  [[ $output == "100 60" ]]
+}
+
 @test "-h prints the manual" {
   run --separate-stderr "$git" -h
   [[ $status -eq 0 && $output == "remote-git.sh ARGS"*"Exit codes: git's own." && ! $stderr ]]

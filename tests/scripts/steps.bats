@@ -52,6 +52,17 @@ own_checkout() {
   scripts=$work/checkout/scripts
 }
 
+@test "a step that ends without a word is told as that" {
+  repository app file one
+  configure app
+  stage
+  own_checkout
+  printf '#!/bin/sh\necho hm; exit 3\n' >"$scripts/clone.sh"
+  run "$scripts/pipeline.sh" "$build"
+  [[ $status -eq 3 && $(jq -r .message "$build/result.json") == "pipeline.sh: clone ended with exit code 3, and no word of why (see console.log)" ]]
+  [[ $(jq -c '.failing | map(.text)' "$build/result.json") == '["hm"]' ]]
+}
+
 @test "to add a step is its script, its line in the list, its settings in the schema" {
   repository app file one
   configure app

@@ -114,7 +114,7 @@ is_ours() {
 
 @test "a registry that errs when asked for the version is not taken for one that lacks it" {
   built 1.0.0 aaa 1.0.0
-  for answer in 500 503 429 401 html; do
+  for answer in 500 503 429 html; do
     stub "$answer" 201
     change '.settings.registry = $stub' --arg stub "$stub"
     tag_push
@@ -143,7 +143,10 @@ is_ours() {
     stub 404 "$answer"
     change '.settings.registry = $stub' --arg stub "$stub"
     tag_push
-    is_ours "cannot push $stub/$repository:1.0.0 (docker's reason is above"
+    words="cannot push $stub/$repository:1.0.0: "
+    [[ $answer != 403 ]] || words="the registry refuses $stub/$repository:1.0.0: "
+    is_ours "$words"
+    [[ -e $build/.lasting || $answer != 403 ]] # which it is no use to try again
     grep -q "^PUT .*/$repository/manifests/1.0.0" "$work/stub.log"
     kill "$stub_pid"
   done
@@ -210,6 +213,63 @@ is_ours() {
   first=$(served 1.0.0)
   tag_push
   [[ $status -eq 1 && ${lines[-1]} == *"from another commit"* && $(served 1.0.0) == "$first" ]]
+}
+
+@test "a tag with the commit's digits stays where it is, and the build stays green" {
+  built 1.0.0 abcdef1234 1.0.0 sha-abcdef1
+  pushes
+  first=$(served sha-abcdef1)
+  built 2.0.0 abcdef1999 2.0.0 main sha-abcdef1 # another commit with the same seven digits
+  pushes
+  [[ $(served sha-abcdef1) == "$first" && $output == *"sha-abcdef1 never moves, and stays at commit abcdef1234"* ]]
+  [[ $(served main) == "$(served 2.0.0)" && $(wc -l <"$build/pushed") -eq 2 ]]
+  built 1.0.0-next.1 abcdef1234 1.0.0-next.1 next sha-abcdef1 # the same commit, as another branch has built it
+  pushes
+  [[ $(served sha-abcdef1) == "$first" && $(served next) == "$(served 1.0.0-next.1)" ]]
+}
+
+@test "a tag that the registry will not move: what it took is noted, the rest is told, and it is not tried again" {
+  built 1.0.0 aaa 1.0.0 main
+  stub 404 201,403
+  change '.settings.registry = $stub' --arg stub "$stub"
+  tag_push
+  [[ $status -eq 75 && -e $build/.lasting ]]
+  [[ ${lines[-1]} == *"the registry refuses $stub/$repository:main: "*'(if its tags are immutable, leave this one out of "publish")' ]]
+  [[ $(<"$build/pushed") == "$stub/$repository:1.0.0@sha256:"* && $(wc -l <"$build/pushed") -eq 1 ]]
+}
+
+@test "a registry that answers 401 or 403 for what is not there is asked for its tags" {
+  for answer in 401 403; do
+    built 1.0.0 aaa 1.0.0 latest
+    stub "$answer" 201
+    change '.settings.registry = $stub' --arg stub "$stub"
+    pushes
+    grep -q "/$repository/tags/list" "$work/stub.log"
+    tag_push # now they are listed, and still cannot be read
+    [[ $status -eq 75 && ${lines[-1]} == *"cannot ask the registry for $stub/$repository:1.0.0: "* ]]
+    kill "$stub_pid"
+  done
+}
+
+@test "an alias that somebody has moved back is set again" {
+  built 1.0.0 aaa 1.0.0 latest
+  pushes
+  low=$(served latest)
+  built 1.1.0 bbb 1.1.0 latest
+  pushes
+  skopeo --insecure-policy copy -q --src-tls-verify=false --dest-tls-verify=false "docker://$REGISTRY/$repository@$low" "docker://$REGISTRY/$repository:latest"
+  [[ $(served latest) == "$low" ]]
+  pushes
+  [[ $(served latest) == "$(served 1.1.0)" ]]
+}
+
+@test "latest is the very last that is set" {
+  built 1.0.0 aaa 1.0.0 main 1.0 1 latest
+  stub 404 201
+  change '.settings.registry = $stub' --arg stub "$stub"
+  pushes
+  mapfile -t put < <(sed -n 's#^PUT .*/manifests/##p' "$work/stub.log")
+  [[ "${put[0]} ${put[*]: -3}" == "1.0.0 1.0 1 latest" ]]
 }
 
 @test "an old build pushed again moves no alias below what is served" {

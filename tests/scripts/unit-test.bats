@@ -32,8 +32,15 @@ setting() { change ".settings.test.$1 = (\$value | fromjson)" --arg value "$2"; 
 # runs WORD...: makes that the test command.
 runs() { change '.settings.test.command = $ARGS.positional' --args -- "$@"; }
 
-# package TEXT: makes it the package.json of the checkout (the image has its own).
-package() { printf '%s' "$1" >"$build/src/package.json"; }
+# package TEXT: makes it the package.json of the commit (the image has its own), and looks at that.
+package() {
+  local src=$build/src
+  rm -f "$src/package.json"
+  printf '%s' "$1" >"$src/package.json"
+  git -C "$src" "${git_identity[@]}" commit -qam package
+  change '.commit = $commit' --arg commit "$(git -C "$src" rev-parse HEAD)"
+  "$scripts/version.sh" "$build" >"$work/version.out"
+}
 
 # image_with LINE...: the build's image becomes one with these lines more in its Dockerfile.
 image_with() {
@@ -78,7 +85,7 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
 
 @test "no test script, npm's placeholder or no package.json: skipped, and why" {
   local package
-  for package in '{}' '{"scripts": {"test": ""}}' '{"scripts": {"test": ["a"]}}' '[]' 'not JSON'; do
+  for package in '{}' '{"scripts": {"test": ""}}' '{"scripts": {"test": ["a"]}}'; do
     package "$package"
     unit_test
     [[ $status -eq 0 && $(<"$build/tested") == "$(<"$build/image")"$'\nskipped: no test script in package.json' ]]
@@ -86,9 +93,61 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   package '{"scripts": {"test": "echo \"Error: no test specified\" && exit 1"}}'
   unit_test
   [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: only npm's placeholder for a test script in package.json" ]]
-  rm "$build/src/package.json"
+  git -C "$build/src" rm -q package.json
+  package '' # which is not committed
   unit_test
   [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: no test script"* ]]
+}
+
+@test "a package.json that cannot be read is not one without a test script" {
+  deep=$(printf '{"a":%.0s' {1..255})1$(printf '}%.0s' {1..255})
+  for package in '{"description": "\ud83d", "scripts": {"test": "exit 1"}}' "{\"scripts\": {\"test\": \"exit 1\"}, \"deep\": $deep}" '[]' 'not JSON'; do
+    package "$package"
+    unit_test
+    [[ $status -eq 0 && $(tail -n 1 "$build/tested") == passed ]] || { echo "$package: $output" && false; } # by the image's own
+  done
+  runs npm test
+  package '{"description": "\ud83d", "scripts": {"test": "exit 1"}}'
+  printf 'FROM %s\nCOPY package.json .\n' "$(<"$prepared/image")" | "$DOCKER" build -q -f - "$build/src" >"$build/image"
+  unit_test
+  is_red 'npm test failed with exit code 1'
+}
+
+@test "what an install does to package.json does not make tests go away" {
+  package '{"scripts": {"test": "node test.js"}}'
+  echo '{}' >"$build/src/package.json"
+  unit_test
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == passed ]]
+}
+
+@test "a runner that says it found no test: skipped, and red where tests are required" {
+  while IFS= read -r words; do
+    runs sh -c "echo before; printf '%b\\n' '$words'"
+    unit_test
+    [[ $status -eq 0 && $(tail -n +2 "$build/tested") == "skipped: no test ran" ]] || { echo "$words: $output" && false; }
+  done <<'END'
+# tests 0\n# suites 0\n# pass 0\n# fail 0
+\033[34mℹ tests 0\033[39m\nℹ pass 0
+No tests found, exiting with code 0
+No test files found, exiting with code 0
+\n  0 passing (3ms)\n
+END
+  setting required true
+  unit_test
+  is_red 'no test ran, and "test.required" is set'
+}
+
+@test "a runner that found some, last, is green" {
+  while IFS= read -r words; do
+    runs sh -c "printf '%b\\n' '$words'"
+    unit_test
+    [[ $status -eq 0 && $(tail -n +2 "$build/tested") == passed ]] || { echo "$words: $output" && false; }
+  done <<'END'
+# tests 0\n# pass 0\n# tests 12\n# pass 12
+ℹ tests 3
+  0 passing\n  5 passing (1s)
+all fine: 0 tests skipped
+END
 }
 
 @test "where tests are required, having none is red" {
@@ -107,8 +166,11 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
 @test "a package.json that leads out of the checkout is not read" {
   echo '{}' >"$work/package.json"
   ln -sf "$work/package.json" "$build/src/package.json"
+  git -C "$build/src" "${git_identity[@]}" commit -qam link
+  change '.commit = $commit' --arg commit "$(git -C "$build/src" rev-parse HEAD)"
+  "$scripts/version.sh" "$build"
   unit_test
-  is_red 'package.json leads out of the checkout'
+  [[ $status -eq 0 && $(tail -n 1 "$build/tested") == "skipped: no test script in package.json" ]]
 }
 
 @test "an image whose entry point is a server that never ends is tested all the same" {
@@ -146,7 +208,38 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   is_red 'the image has no runnable "jest", or the test script'
   runs sh -c 'jest --ci' # as npm does it
   unit_test
-  is_red 'set "test.target" to a stage that has them'
+  is_red '"test.target" could be)'
+}
+
+@test "a runner that is not in the image: the message names the stages there are" {
+  printf 'FROM scratch AS deps\nFROM deps as Builder\nFROM scratch AS final\nCOPY . /\n' >"$build/src/Dockerfile"
+  change '.settings.target = "final"'
+  runs no-such-runner
+  unit_test
+  is_red 'set "test.target" to a stage that has them: deps, Builder)'
+  echo "FROM scratch" >"$build/src/Dockerfile"
+  unit_test
+  is_red 'no other stage is named that "test.target" could be)'
+}
+
+@test "a red test for want of a module, a name or the network has that advice; any other has not" {
+  for words in "Cannot find module 'x'" 'getaddrinfo EAI_AGAIN registry.npmjs.org' 'Error [ERR_MODULE_NOT_FOUND]: no x' 'sh: jest: not found'; do
+    runs sh -c "echo \"$words\"; exit 1"
+    unit_test
+    is_red 'failed with exit code 1 (it ran without network, see test.network; its files and development dependencies must be in the image)'
+  done
+  setting network '"bridge"'
+  unit_test
+  is_red 'failed with exit code 1 (its files and development dependencies must be in the image)'
+  runs sh -c 'echo "1 != 2"; exit 1'
+  unit_test
+  [[ ${lines[-1]} == *"failed with exit code 1" ]]
+}
+
+@test "npm without a package.json in the image is told to look at WORKDIR" {
+  image_with 'WORKDIR /empty'
+  unit_test
+  is_red '(npm found no package.json in the image: set its WORKDIR to where that stands)'
 }
 
 @test "exit codes that mean something elsewhere are a red test's own" {
@@ -169,6 +262,15 @@ container_runs() { [[ $("$DOCKER" ps -q --filter "name=$container") ]]; }
   runs sh -c 'sleep 3; exit 1'
   unit_test
   is_red 'failed with exit code 1'
+}
+
+@test "what the tests print and take is limited where they run" {
+  runs sleep 60
+  "$scripts/unit-test.sh" "$build" >"$work/out" 2>&1 3>&- &
+  until_true container_runs
+  run "$DOCKER" inspect -f '{{.HostConfig.LogConfig.Type}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}' "$container"
+  [[ $output == "none 2147483648 2147483648" ]]
+  "$DOCKER" kill "$container" >"$work/killed"
 }
 
 @test "the process limit holds" {
@@ -272,6 +374,6 @@ CI_REPO=$(jq -r .settings.repository "$build/build.json")" ]]
 
 @test "20 MB of output arrive" {
   runs sh -c 'yes 0123456789abcde | head -c 20000000'
-  "$scripts/unit-test.sh" "$build" | tail -n +2 | wc -c >"$work/bytes"
+  "$scripts/unit-test.sh" "$build" | sed '1d;$d' | wc -c >"$work/bytes"
   [[ $(<"$work/bytes") -eq 20000000 && -e $build/tested ]]
 }

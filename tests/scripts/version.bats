@@ -1,4 +1,5 @@
-# version.sh: what real git repositories make of it. The rules themselves: test_release.py, test_image.py, test_version.py.
+# version.sh: what real git repositories make of it. The rules themselves: test_rules.py,
+# test_choose.py, test_tags.py.
 
 setup() {
   load ../support/helper
@@ -56,6 +57,19 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   [[ $output == "version.sh: $(<"$build/version"), published as $(<"$build/version") sha-"*" main" ]]
   versioned main '{"publish": ["web-{version}", "{branch}"]}'
   tags_are "web-$(<"$build/version")" main
+}
+
+@test "a publish that gives nothing for a build: it says so, and the build goes on" {
+  versioned main '{"publish": ["{major}.{minor}", "latest"]}'
+  [[ -e $build/tags && ! -s $build/tags && -s $build/labels ]]
+  [[ $output == "version.sh: $(<"$build/version"), nothing will be published: publish has only"* ]]
+  [[ $output == *'"{major}.{minor}", "latest" for releases (add "{version}")' ]]
+  app tag v1.0.0
+  versioned v1.0.0 '{"publish": ["{branch}"]}'
+  [[ ! -s $build/tags ]]
+  [[ $output == *'1.0.0, nothing will be published: publish has only "{branch}" for branches '* ]]
+  versioned v1.0.0 '{"publish": ["{major}.{minor}", "latest"]}'
+  [[ $output == 'version.sh: 1.0.0, published as 1.0 latest' ]]
 }
 
 @test "tags, light and annotated, with and without v, are the versions of their commits" {
@@ -137,6 +151,53 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   MESSAGE=$'Squash (#2)\n\n* fix: a\n\n* fix: b\n\nBREAKING CHANGE: c' commit app file four
   versioned main
   version_is 2.0.0-main.5~
+}
+
+@test "after a pre-release of what comes next a branch goes on from it" {
+  MESSAGE='feat: two' commit app file two
+  app tag v1.1.0-beta.1
+  commit app file three
+  versioned main
+  version_is 1.1.0-beta.1.main.3~
+  versioned main '{"version": {"prerelease": "alpha"}}'
+  version_is 1.1.0-beta.1.alpha.3~
+  app tag -a -m text v1.1.0-beta.2
+  versioned main
+  version_is 1.1.0-beta.2
+  app checkout -q -b side HEAD~
+  commit app beside four
+  app tag 1.1.0-rc.1
+  app checkout -q main
+  commit app file five
+  versioned main
+  version_is 1.1.0-beta.2.main.4~
+  app merge -q --no-ff -m 'Merge side' side
+  versioned main
+  version_is 1.1.0-rc.1.main.6~
+  MESSAGE=$'six\n\nRelease-As: 2.0.0' commit app file six
+  versioned main
+  version_is 2.0.0-main.7~
+}
+
+@test "a squash merge by git, a merge by GitHub, a file by PowerShell" {
+  app tag v1.0.0
+  app checkout -q -b side
+  MESSAGE='fix: a' commit app beside one
+  MESSAGE='feat: b' commit app beside two
+  app checkout -q main
+  app merge -q --squash side
+  app commit -q --no-edit
+  versioned main
+  version_is 1.1.0-main.1~
+  app tag v1.1.0
+  MESSAGE=$'Merge pull request #5 from o/side\n\nfeat: c' commit app file two
+  versioned main
+  version_is 1.2.0-main.1~
+  app tag v1.2.0
+  printf '\xef\xbb\xbffeat(app/(main))!: d\r\n' >"$work/message"
+  app commit -q --allow-empty -F "$work/message"
+  versioned main
+  version_is 2.0.0-main.1~
 }
 
 @test "branch names that need changing" {
@@ -259,7 +320,7 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
 
 @test "the same on any machine: settings of git, the clock and earlier builds do not matter" {
   app tag v1.2.3
-  MESSAGE='feat: Straße' commit app file two
+  MESSAGE='straße!: two' commit app file two
   signed=$(app cat-file commit HEAD | sed '/^$/{s/^/gpgsig of sorts\n/;:a;n;ba}' | app hash-object -t commit -w --stdin)
   app update-ref refs/heads/main "$signed"
   versioned main
@@ -277,6 +338,25 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   [[ $(cat "$build"/{version,tags,labels}) == "$first" ]]
 }
 
+@test "nor do they where package.json decides" {
+  export HOME=$work
+  git config --global log.follow true
+  git config --global log.showRoot false
+  repository new package.json '{"version": "1.0.0"}'
+  commit new file two
+  configure new
+  stage main
+  steps clone version
+  version_is 1.0.1-main.1~
+
+  app mv package.json app.json
+  commit app app.json '{"version": "1.0.0"}'
+  app mv app.json package.json
+  commit app
+  versioned main
+  version_is 1.0.0
+}
+
 @test "a checkout that git cannot read is trouble of ours, and leaves nothing" {
   configure app
   stage main
@@ -284,6 +364,100 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   rm -rf "$build/src/.git/objects"
   fails 75 "cannot tell the version" "$scripts/version.sh" "$build"
   [[ $output == *"fatal: "* && ! -e $build/version && ! -e $build/tags && ! -e $build/labels ]]
+}
+
+# damaged COMMAND...: on a copy of $sound, in whose src/.git the command was run, no version is told.
+damaged() {
+  local file
+  rm -rf "$build"
+  cp -a "$sound" "$build"
+  (cd "$build/src/.git" && "$@")
+  fails 75 "(the reason is above; start over, from clone)" "$scripts/version.sh" "$build" || return
+  for file in version tags labels; do
+    if [[ -e $build/$file ]]; then
+      echo "after $*: $file"
+      return 1
+    fi
+  done
+  if [[ $output != *$'\n'* ]]; then
+    echo "after $*: no reason above"
+    return 1
+  fi
+}
+
+# without OBJECT: the git directory lacks it. It stands by itself, as the mirror has few of them.
+without() {
+  local id
+  id=$(git rev-parse "$1")
+  rm "objects/${id:0:2}/${id:2}"
+}
+
+@test "a damaged src/.git is trouble of ours, and never another version" {
+  commit app package.json '{"version": "1.0.0"}' web/package.json '{"version": "3.0.0"}'
+  app tag v0.1.0 HEAD~
+  app tag -a -m text v0.2.0
+  commit app package.json '{"version": "1.1.0"}'
+  commit app file two
+  for from in tags package.json; do
+    versioned main "{\"version\": {\"from\": \"$from\"}}"
+    sound=$work/sound.$from
+    cp -a "$build" "$sound"
+    rm "$sound"/{version,tags,labels}
+
+    # What a power cut leaves: files that are empty, or full of zeros, or end too early.
+    for tag in refs/tags/v0.2.0 refs/tags/v0.1.0 refs/tags/v9.0.0; do
+      damaged truncate -s 0 $tag
+      damaged truncate -s 41 $tag
+    done
+    for file in packed-refs refs/remotes/origin/HEAD HEAD; do
+      damaged truncate -s 0 $file
+    done
+    for length in 20 90 130 180; do
+      damaged truncate -s "$length" packed-refs
+    done
+    damaged sed -i '2,$d' packed-refs
+    damaged sed -i '/refs.remotes/d' packed-refs
+    damaged rm packed-refs
+
+    damaged without v0.2.0
+    damaged without v0.1.0
+    damaged without HEAD~
+    damaged without HEAD:package.json
+    damaged rm -r objects
+  done
+  damaged without HEAD~2:package.json # what an earlier commit has released
+  echo web >"$sound/settings/context"
+  damaged without HEAD:web
+  damaged without HEAD:web/package.json
+}
+
+@test "no other repository is asked, should a build lie in one" {
+  app tag v1.0.0
+  commit app file two
+  versioned main
+  sound=$work/sound
+  cp -a "$build" "$sound"
+  rm "$sound"/{version,tags,labels}
+  git -C "$work" init -q
+  git -C "$work" fetch -q --no-tags "$work/app" main
+  damaged rm HEAD
+}
+
+@test "a package.json that was removed, or is a submodule, is none" {
+  commit app package.json '{"version": "1.0.0"}'
+  commit app file two
+  app rm -q package.json
+  commit app
+  versioned main
+  version_is 1.0.1-main.2~
+  app update-index --add --cacheinfo "160000,$(app rev-parse HEAD),package.json"
+  app commit -q -m 'fix: a submodule'
+  commit app file three
+  configure app
+  stage main
+  steps clone
+  run -0 "$scripts/version.sh" "$build"
+  version_is 1.0.1-main.4~
 }
 
 @test "ten thousand commits and a thousand tags take no time" {
@@ -300,4 +474,47 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   took=$({ time "$scripts/version.sh" "$build" >/dev/null; } 2>&1)
   version_is 1.9990.1-main.9~
   echo "$took s" && awk '{ exit $1 + $2 > 1.5 }' <<<"$took" # a third of that on an idle machine
+}
+
+@test "twenty thousand commits and two thousand releases that came by merges, in 100 MiB" {
+  awk '
+    # add BRANCH MESSAGE PARENT MERGED: prints a commit, and returns its mark.
+    function add(branch, message, parent, merged) {
+      printf "commit refs/heads/%s\nmark :%d\n", branch, ++n
+      printf "committer a <a@b> %d +0000\n", 1600000000 + n
+      printf "data %d\n%s\n", length(message), message
+      if (parent) printf "from :%d\n", parent
+      if (merged) printf "merge :%d\n", merged
+      return n
+    }
+    BEGIN {
+      main = add("main", "one")
+      printf "M 100644 inline package.json\ndata <<E\n{\"version\": \"9999.0.0\"}\nE\n\n"
+      for (i = 1; i <= 2000; i++) {
+        side = main
+        for (j = 1; j <= 8; j++) side = add("side", j == 4 ? "feat: it" : "fix: it", side)
+        printf "reset refs/tags/v1.%d.0\nfrom :%d\n\n", i, side
+        main = add("main", "fix: on main", main)
+        main = add("main", "Merge", main, side)
+      }
+    }' | git -C app fast-import --quiet --force
+  configure app
+  stage main
+  steps clone
+  run -0 python3 - "$scripts/version.sh" "$build" <<<'import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"{used.ru_utime + used.ru_stime:.2f} s, {used.ru_maxrss} KiB")
+sys.exit(used.ru_maxrss > 100 * 1024)'
+  echo "$output" # 0.4 s and 35 MiB; what the work grows with: test_rules.py
+  version_is 9999.0.0-main.20001~
+}
+
+@test "a tag on a file is no release: latest is not held back by it" {
+  blob=$(echo some | app hash-object -w --stdin)
+  app tag v9.9.9 "$blob"
+  app tag -a -m file v9.9.8 "$blob"
+  app tag v1.0.0
+  versioned refs/tags/v1.0.0
+  tags_are 1.0.0 sha 1.0 1 latest
 }

@@ -99,8 +99,8 @@ change() {
   rm -rf "$build/settings"
 }
 
-# fails CODE TEXT COMMAND...: it exits with CODE, and the last line of its standard error has TEXT; of
-# its standard output, where it has put both there, as a step does that keeps its console.log.
+# fails CODE TEXT COMMAND...: it exits with CODE, and the last line of its standard error has TEXT;
+# of its standard output, where it has put both there, as a step does that keeps its console.log.
 # It leaves $output and $stderr, as run does.
 fails() {
   local last

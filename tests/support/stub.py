@@ -18,7 +18,14 @@ import time
 import urllib.parse
 
 ANSWERS = {"PUT": sys.argv[2].split(","), "GET": sys.argv[1].split(",")}
+CODES = {
+    "401": "UNAUTHORIZED",
+    "403": "DENIED",
+    "404": "MANIFEST_UNKNOWN",
+    "429": "TOOMANYREQUESTS",
+}
 kept: dict[str, tuple[str, bytes]] = {}  # digest -> content type, blob or manifest
+tags: set[str] = set()  # that were written
 numbers = itertools.count(1)
 uploads: dict[str, bytes] = {}  # path -> what came so far
 
@@ -31,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         name = path.rpartition("/")[2]
         how = "hang"
-        if path == "/v2/":
+        if path == "/v2/" or path.endswith("/tags/list"):
             how = "200"
         elif "/uploads/" in path:
             how = {"POST": "202", "PATCH": "202", "PUT": "201"}[self.command]
@@ -57,11 +64,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 kept[digest] = "application/octet-stream", uploads.pop(path)
         elif self.command == "PUT" and how == "201":
             kept[digest] = kind, sent
-        code = {"404": "MANIFEST_UNKNOWN", "429": "TOOMANYREQUESTS"}.get(how, "UNKNOWN")
+            tags.add(name)
+        code = CODES.get(how, "UNKNOWN")
         body = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()
         kind = "application/json"
         if how == "200" and name in kept:
             digest, (kind, body) = name, kept[name]
+        if path.endswith("/tags/list"):
+            name = path.removeprefix("/v2/").removesuffix("/tags/list")
+            body = json.dumps({"name": name, "tags": sorted(tags)}).encode()
         if how == "html":
             how, body = "404", b"404 page not found"
         self.send_response(int(how))

@@ -1,12 +1,17 @@
 """The version of a commit, from what git tells; and what holds for any history."""
 
+import json
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semver import Version
 
-from wrapper.version.choose import choose
-from wrapper.version.facts import Facts, read
+from wrapper.config import load as config
+from wrapper.pushes.stager import excluded
+from wrapper.version.choose import choose, no_test
+from wrapper.version.facts import UNREADABLE, Facts, read
 from wrapper.version.rules import Commit, bump, is_final, parse
 
 
@@ -58,6 +63,17 @@ def test_a_tag_that_is_no_semver_is_refused(name):
         chosen(facts({name: "c"}, f"refs/tags/{name}"))
 
 
+@pytest.mark.parametrize("tag", ["v1.2.3", "1.2.3", "v0.1.0-rc.1", "0.1.0", "10.0.0"])
+def test_the_default_tags_are_all_that_are_semver(tag, tmp_path):
+    document = {"registry": "127.0.0.1:5000", "repositories": {"o/n": {}}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    built = config.load(str(tmp_path / "config.json")).repositories["o/n"]
+    assert excluded(built, f"refs/tags/{tag}") is None
+    assert excluded(built, f"refs/tags/x{tag}")
+    for other in ("v1", "2026-11-22", "1.2", "20261122", f"{tag}_a"):
+        assert "is no SemVer" in (excluded(built, f"refs/tags/{other}") or "")
+
+
 @pytest.mark.parametrize(
     ("line", "version"),
     [
@@ -79,6 +95,26 @@ def test_a_tag_that_is_no_semver_is_refused(name):
 def test_by_package_json(line, version, source):
     own = {"name": "x", "private": True, "version": line[-1][1]}
     assert chosen(facts(package=own, line=line), source) == version
+
+
+def test_a_tagged_pre_release_of_what_package_json_announces_is_gone_on_from():
+    line = [("a", "1.0.0")]
+    for tag, version in [
+        ("v1.0.1-beta.1", "1.0.1-beta.1.main.2"),
+        ("v1.0.0-beta.1", "1.0.1-main.2"),
+        ("v2.0.0-beta.1", "1.0.1-main.2"),
+        ("v1.0.1", "1.0.1-main.2"),
+    ]:
+        known = facts({tag: "b"}, package={"version": "1.0.0"}, line=line)
+        assert chosen(known, "package.json") == f"{version}.gccccccc"
+
+
+def test_release_as_is_for_versions_by_tags():
+    known = facts({"v1.0.0": "a"}, line=[("a", "1.0.0")])
+    says = known.history[0]._replace(message="fix: c\n\nRelease-As: 3.0.0")
+    known = known._replace(history=[says, *known.history[1:]])
+    assert chosen(known) == "3.0.0-main.2.gccccccc"
+    assert chosen(known, "package.json") == "1.0.1-main.2.gccccccc"
 
 
 def test_only_the_default_branch_releases_by_package_json():
@@ -115,10 +151,8 @@ def test_the_facts_are_read_as_git_tells_them():
         f"{two} {one}\n2026-11-22T05:10:00Z\nfeat: b\n\nWhy \xff.\n\0"
         f"{one} \n2026-11-21T05:10:00Z\n\0".encode("latin-1")
     )
-    tags = (
-        f"{one} refs/tags/a\u2028b\n{two} refs/tags/v1\n{one} refs/tags/v1^{{}}\n"
-    ).encode()
-    line = f"{two}\n{one}\n{one}\n{one}\n{one}\n{one}".encode()
+    tags = (f"{one} refs/tags/a\u2028b\n\n{one} refs/tags/v1\n").encode()
+    line = f"{two}\n{one}\n{one}\n{one}\n{one}".encode()
     package, folder = b'\xef\xbb\xbf{"version": "1.0.0"}', b"\0" * 32
     packages = (
         b"%040d blob %d\n%s\n" % (0, len(package), package)
@@ -126,7 +160,6 @@ def test_the_facts_are_read_as_git_tells_them():
         + b"%040d blob 99999\n%s\n" % (0, b"[" * 99999)
         + b"symlink 13\n/etc/passwd\n\n\n"
         + b"%040d tree 32\n%s\n" % (0, folder)
-        + f"{one}:a b/package.json missing\n".encode()
         + b"%040d blob 2\n[]\n" % 0
     )
     gathered = b"\0".join([log, tags, line, packages, b"end"])
@@ -137,10 +170,39 @@ def test_the_facts_are_read_as_git_tells_them():
     assert found.history[1] == Commit(one, [], "2026-11-21T05:10:00Z", "")
     assert found.tags == {"a\u2028b": one, "v1": one}
     assert found.package == {"version": "1.0.0"}
-    assert [package for _, package in found.line] == [None] * 5 + [[]]
+    others = [UNREADABLE, UNREADABLE, None, None, []]
+    assert [package for _, package in found.line] == others
     for cut in range(0, len(gathered), 7):
         with pytest.raises(EOFError):
             read("refs/heads/main", gathered[:cut])
+
+
+@pytest.mark.parametrize("found", [0, 1, 2])
+def test_only_the_commit_itself_may_lack_a_package_json(found):
+    packages = [b"1:a b/package.json missing\n", b"2:a b/package.json missing\n"]
+    packages[:found] = [b"%040d blob 2\n{}\n" % 0] * found
+    gathered = b"1 \nDATE\n\0\0\0" + b"2\0" + b"".join(packages) + b"\0end"
+    if found == 2:
+        assert read("refs/heads/main", gathered).line == [("2", {})]
+    else:
+        with pytest.raises(EOFError, match=r"^2:a b/package\.json missing$"):
+            read("refs/heads/main", gathered)
+    gathered = b"1 \nDATE\n\0\0\0\0" + b"1:package.json missing\n" + b"\0end"
+    assert read("refs/heads/main", gathered).package is None
+
+
+def test_an_emoji_does_not_swell_the_messages_of_others():
+    message = "\U0001f600" + "x" * 2_000_000
+    log = "".join(f"{i:040x} \nDATE\n{message[i > 0 :]}\0" for i in range(4)).encode()
+    gathered = log + b"\0\0\0" + b"1:package.json missing\n" + b"\0end"
+    tracemalloc.start()
+    try:
+        found = read("refs/heads/main", gathered)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [commit.message[:1] for commit in found.history] == [message[0], *"xxx"]
+    assert peak < 4 * len(gathered)
 
 
 MESSAGES = ["fix: x", "feat: x", "feat!: x", "x\n\nBREAKING CHANGE: y", "words"]
@@ -186,6 +248,17 @@ class Model:
 
     def version(self, sha, branch="main"):
         return choose(self.facts(sha, branch), self.source, None)[0]
+
+    def pre_releases(self, sha, version):
+        """Those of the version that a person chose for the commit or its ancestors."""
+        history = {commit.sha for commit in self.facts(sha).history}
+        chosen = [parse(name) for name, at in self.tags.items() if at in history]
+        if self.source == "package.json":
+            chosen += [parse(self.packages[at]) for at in history]
+        target = version.finalize_version()
+        return [
+            v for v in chosen if v and v.prerelease and v.finalize_version() == target
+        ]
 
     def chose(self, sha, version):
         """Did a person choose this version for the commit?"""
@@ -248,18 +321,26 @@ PACKAGES = st.sampled_from([None, "0.0.1", "1.0.0", "1.0.0-rc.1"])
 @given(STEPS, SOURCES, PACKAGES)
 def test_later_commits_of_a_branch_sort_higher(steps, source, package):
     model = Model(source, package)
-    published = [(model.main[0], model.version(model.main[0]))]
+
+    def built(sha):
+        version = model.version(sha)
+        return sha, version, model.pre_releases(sha, version)
+
+    published = [built(model.main[0])]
     for step in steps:
         model.step(*step)
-        now = (model.main[-1], model.version(model.main[-1]))
+        now = built(model.main[-1])
         if now != published[-1]:  # a commit was pushed, or a tag
             published.append(now)
-    again = [(sha, model.version(sha)) for sha in model.main]  # with today's tags
-    for versions in published, again:
-        for i, (sha, version) in enumerate(versions):
-            # A pre-release that a person chose is called what that person likes.
+    again = [built(sha) for sha in model.main]  # with today's tags
+    for builds in published, again:
+        for i, (sha, version, pre_releases) in enumerate(builds):
+            # A pre-release that a person chose is called what that person likes, and
+            # what comes after it goes on from there.
             if is_final(version) or not model.chose(sha, version):
-                assert all(version > earlier for _, earlier in versions[:i])
+                assert all(version > pre for pre in pre_releases)
+                for _, earlier, _ in builds[:i]:
+                    assert version > earlier or any(v < earlier for v in pre_releases)
 
 
 @settings(deadline=None)
@@ -276,3 +357,24 @@ def test_a_version_is_semver_and_decided_by_the_history_alone(
         assert Version.parse(str(version)) == version
         tags = dict(sorted(facts.tags.items(), reverse=True))
         assert choose(facts._replace(tags=tags), source, None)[0] == version
+
+
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [
+        ({"scripts": {"test": "node test.js"}}, ""),
+        (UNREADABLE, ""),
+        ([], ""),
+        (None, "no test script in package.json"),
+        ({}, "no test script in package.json"),
+        ({"scripts": []}, "no test script in package.json"),
+        ({"scripts": {"test": ""}}, "no test script in package.json"),
+        ({"scripts": {"test": ["a"]}}, "no test script in package.json"),
+        (
+            {"scripts": {"test": 'echo "Error: no test specified" && exit 1'}},
+            "only npm's placeholder for a test script in package.json",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_not_absent(package, why):
+    assert no_test(package) == why

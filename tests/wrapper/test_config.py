@@ -269,11 +269,11 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
     typed = loaded.repositories["O/N"]
     found, other = typed.document, loaded.repositories["o/other"].document
     assert (typed.repository, typed.url, typed.image) == ("O/N", found["url"], "o/n")
-    assert (typed.branches, typed.tags) == (["main"], ["v*"])
+    assert (typed.branches, typed.tags) == (["main"], ["v*", "[0-9]*"])
     assert typed.superseded == "skip" and typed.timeouts == found["timeouts"]
     assert found["keep"] == 5
     assert found["branches"] == ["main"]
-    assert found["tags"] == ["v*"]
+    assert found["tags"] == ["v*", "[0-9]*"]
     assert found["test"] == {
         "command": ["npm", "test"],
         "target": None,
@@ -294,7 +294,11 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
     assert other["timeouts"]["build"] == 1800
     assert loaded.builds == tmp_path / "builds"
     rules = schema.schema()["$defs"]["settings"]["properties"]
-    assert found.keys() == rules.keys() | {"registry", "disk_free_min"}
+    assert found.keys() == rules.keys() | {
+        "registry",
+        "disk_free_min",
+        "build_cache_max",
+    }
 
 
 def test_the_environment_names_server_and_builds_folder(tmp_path):

@@ -20,13 +20,14 @@ def tree(make_repo):
 
 @pytest.fixture
 def planned(tree, github, tmp_path, monkeypatch, capfd):
-    """planned(ref) -> (exit code, stdout, stderr)"""
+    """planned(ref, **settings) -> (exit code, stdout, stderr)"""
     monkeypatch.setenv("GITHUB_SERVER_URL", github.url)
     file = tmp_path / "config.json"
-    document = {"registry": "127.0.0.1:5000", "repositories": {tree.name: {}}}
-    file.write_text(json.dumps(document))
 
-    def planned(ref=None, name=tree.name):
+    def planned(ref=None, name=tree.name, **own):
+        repositories = {tree.name: own}
+        document = {"registry": "127.0.0.1:5000", "repositories": repositories}
+        file.write_text(json.dumps(document))
         code = plan.run(config.load(str(file)), name, ref)
         return code, *capfd.readouterr()
 
@@ -56,6 +57,27 @@ def test_a_tag_can_be_named(planned):
     code, out, _ = planned("v1.2.0")
     tags = [line.rpartition(":")[2] for line in out.splitlines() if line[:3] == "tag"]
     assert (code, tags[0], tags[2:]) == (0, "1.2.0", ["1.2", "1", "latest"])
+
+
+def test_submodules_are_not_asked_for(planned, tree):
+    url = '[submodule "x"]\npath = x\nurl = https://nowhere.invalid/x.git\n'
+    tree.commit({".gitmodules": url}, "feat: a submodule")
+    tree.git("update-index", "--add", "--cacheinfo", f"160000,{tree.head},x")
+    tree.git("commit", "-q", "-m", "feat: at this commit")
+    tree.push("main")
+    code, out, err = planned()
+    assert (code, err) == (0, "")
+    assert out.startswith("version  1.3.0-main.3.g")
+
+
+def test_where_nothing_will_be_published_it_says_why(planned, tree):
+    code, out, _ = planned(publish=["{major}.{minor}", "latest"])
+    version, tag, *labels = out.splitlines()
+    assert (code, version) == (0, f"version  1.3.0-main.1.g{tree.head[:7]}")
+    assert tag.startswith(
+        'tag      nothing will be published: publish has only "{major}'
+    )
+    assert all(line.startswith("label ") for line in labels)
 
 
 def test_what_gets_no_version_is_told_why(planned, tree):

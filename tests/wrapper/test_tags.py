@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semver import Version
 
-from wrapper.version.tags import image_tags, labels
+from wrapper.version.tags import image_tags, labels, why_none
 
 COMMIT = "1a2b3c4" + "0" * 33
 PUBLISH = ["{version}", "{major}.{minor}", "{major}", "latest", "{branch}", "sha-{sha}"]
@@ -104,6 +104,52 @@ def test_a_branch_stays_clear_of_whatever_is_published():
     for branch, stays in ("web-1", False), ("web-a", True), ("stable", False):
         (tag,) = tags("1.2.3-a", f"refs/heads/{branch}", publish=publish)
         assert (tag == branch) == stays
+
+
+RELEASES_ALONE = ["{major}.{minor}", "latest"]
+
+
+@pytest.mark.parametrize(
+    ("version", "ref", "publish", "why"),
+    [
+        ("1.2.3-a", "refs/heads/a", ["latest"], '"latest" for releases'),
+        ("1.2.3-a", "refs/tags/x", ["stable"], '"stable" for releases'),
+        (
+            "1.2.3-a",
+            "refs/heads/a",
+            RELEASES_ALONE,
+            '"{major}.{minor}", "latest" for releases',
+        ),
+        (
+            "1.2.3-a",
+            COMMIT,
+            ["{branch}", "{sha}-{branch}", "{major}"],
+            '"{branch}", "{sha}-{branch}" for branches, "{major}" for releases',
+        ),
+        ("1.2.3", "refs/tags/x", ["{branch}"], '"{branch}" for branches'),
+        ("0.2.3", "refs/tags/x", ["{major}"], '"{major}" for releases from 1.0.0'),
+        (
+            "1.2.3+b",
+            "refs/tags/x",
+            ["latest"],
+            '"latest" for releases without build metadata',
+        ),
+        (
+            "1.2.3",
+            "refs/tags/x",
+            RELEASES_ALONE,
+            '"{major}.{minor}" for releases from 1.2.9, '
+            '"latest" for releases from 9.0.0',
+        ),
+    ],
+)
+def test_why_nothing_is_published(version, ref, publish, why):
+    others = "1.2.9 1.2.8 9.0.0 9.0.1-rc.1"
+    assert tags(version, ref, others, publish) == []
+    releases = map(Version.parse, others.split())
+    words = why_none(Version.parse(version), ref, publish, list(releases))
+    only = f"publish has only {why}"
+    assert words == f'nothing will be published: {only} (add "{{version}}")'
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """docker-build-server plan: what a ref would become, without building anything."""
 
+import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,15 +29,30 @@ def run(config: Config, repository: str, ref: str | None) -> int:
         (builds / ".cache").symlink_to(cache)
         try:
             build = stage(repository, settings, builds, ref or "").path
-            for step in "clone.sh", "version.sh":
-                call(step, str(build), limit=settings.timeouts[step[:-3]])
+            _run("clone", build, settings.timeouts["clone"])
+            printed = _run("version", build, settings.timeouts["version"])
         except Failed as e:
             print(e, file=sys.stderr)
             return 1
         image = f"{config.registry}/{settings.image}"
-        print(f"version  {(build / 'version').read_text().strip()}")
-        for tag in (build / "tags").read_text().splitlines():
+        version = (build / "version").read_text().strip()
+        print(f"version  {version}")
+        tags = (build / "tags").read_text().splitlines()
+        for tag in tags:
             print(f"tag      {image}:{tag}")
+        if not tags:  # the last words of version.sh are why
+            print(f"tag      {line(printed.rpartition(f'{version}, ')[2].strip())}")
         for label in (build / "labels").read_text().rstrip("\n").split("\n"):
             print(f"label    {line(label)}")
     return 0
+
+
+def _run(step: str, build: Path, limit: float) -> str:
+    """What a step prints. Raises Failed, with the reason that it has written down."""
+    history = {"HISTORY_ONLY": "1"}  # no submodules, no files of Git LFS
+    try:
+        return call(f"{step}.sh", str(build), env=history, limit=limit)
+    except Failed as e:
+        record = build / f"runs/{step}.json"
+        said = json.loads(record.read_bytes())["message"] if record.exists() else None
+        raise Failed(e.code, said or str(e)) from e

@@ -52,6 +52,7 @@ class Config:
     builds: Path  # absolute
     concurrency: int
     disk_free_min: int  # bytes
+    build_cache_max: int  # bytes
     poll_interval: float  # seconds
     poll_sweep: float  # seconds
     repositories: dict[str, Settings]  # by the entry's name
@@ -113,9 +114,9 @@ def resolve(content: bytes, name: str) -> Config:
 
     rules = schema.schema()
     top = merge(schema.defaults(rules), document)
-    disk_free_min = _bytes(top["disk_free_min"])
+    sizes = {key: _bytes(top[key]) for key in ("disk_free_min", "build_cache_max")}
     shared = merge(schema.defaults(rules["$defs"]["settings"]), top.get("defaults", {}))
-    shared |= {"registry": top["registry"], "disk_free_min": disk_free_min}
+    shared |= {"registry": top["registry"]} | sizes
     repositories = {
         entry: _fill_in(entry, merge(shared, given), problems)
         for entry, given in top["repositories"].items()
@@ -132,7 +133,7 @@ def resolve(content: bytes, name: str) -> Config:
         registry=top["registry"],
         builds=Path(builds or Path(name).parent / top["builds"]).absolute(),
         concurrency=top["concurrency"],
-        disk_free_min=disk_free_min,
+        **sizes,
         poll_interval=top["poll"]["interval"],
         poll_sweep=top["poll"]["sweep"],
         repositories=repositories,

@@ -28,7 +28,11 @@ def changes(old: Config, new: Config) -> str:
             parts.append(f"{word}: {', '.join(sorted(names))}")
     for name in sorted(was.keys() & is_):
         # those two are every repository's, and told above
-        keys = [k for k in is_[name] if k not in ("registry", "disk_free_min")]
+        keys = [
+            k
+            for k in is_[name]
+            if k not in ("registry", "disk_free_min", "build_cache_max")
+        ]
         if differ := [k for k in keys if was[name][k] != is_[name][k]]:
             parts.append(f"{name}: {', '.join(differ)}")
     return "; ".join(parts) or "nothing changed"

@@ -1,8 +1,9 @@
 """The version, image tags and labels of a build, from what version.sh gathers.
 
 python -P -m wrapper.version BUILD <FACTS. Prints version, image tags and labels,
-one a line, a NUL after each of the three; or just why there is no version, and a NUL;
-or nothing, where the facts are cut off.
+one a line, a NUL after each of the three, and behind them why nothing is published,
+where there is no tag; or just why there is no version, and a NUL; or nothing, where
+facts are lost.
 """
 
 import json
@@ -18,8 +19,10 @@ from wrapper.version.rules import (
     change,
     highest,
     identifier,
+    is_final,
     next_version,
     parse,
+    release_as,
 )
 
 DETACHED = "detached"  # the pre-release name of a commit built without a branch
@@ -39,8 +42,8 @@ def choose(
             tagged.setdefault(sha, []).append(version)
     every = [v for some in tagged.values() for v in some]
     if source == "auto":
-        by_tags = any(commit.sha in tagged for commit in facts.history)
-        source = "tags" if by_tags else "package.json"
+        has_tags = any(commit.sha in tagged for commit in facts.history)
+        source = "tags" if has_tags else "package.json"
     releases: Releases = tagged
     if source == "package.json":
         releases = _package_releases(facts.line)
@@ -60,12 +63,15 @@ def choose(
             return highest(bearers[commit]), every
     is_branch = facts.ref.startswith("refs/heads/")
     branch = facts.ref.removeprefix("refs/heads/") if is_branch else DETACHED
+    by_tags = source == "tags"
     return next_version(
         facts.history,
         releases,
         _version(facts.package),
         identifier(prerelease or branch),
-        change if source == "tags" else lambda message: 0,
+        change if by_tags else lambda message: 0,
+        release_as if by_tags else lambda message: None,
+        [v for c in facts.history for v in tagged.get(c.sha, ()) if not is_final(v)],
     ), every
 
 
@@ -92,8 +98,9 @@ def main(argv: list[str]) -> int:
     url = setting(argv[0], "url")
     try:
         facts = read(build["ref"], sys.stdin.buffer.read())
-    except EOFError:
-        return 1  # and git has said why
+    except EOFError as e:
+        print(f"version.sh: {e}", file=sys.stderr)
+        return 1
     head = facts.history[0]
     package = facts.package if isinstance(facts.package, dict) else {}
     if others := sorted(name for name in facts.tags if not parse(name)):
@@ -109,7 +116,26 @@ def main(argv: list[str]) -> int:
     lines = tags.labels(version, head.sha, head.date, url, package)
     for section in [str(version)], image_tags, lines:
         _write("".join(f"{line}\n" for line in section) + "\0")
+    _write(f"{no_test(facts.package)}\0")
+    if not image_tags:
+        _write(tags.why_none(version, facts.ref, publish, releases))
     return 0
+
+
+def no_test(package: object) -> str:
+    """Why `npm test` has nothing to run, by the commit's package.json; "" if it has.
+
+    What cannot be read is not absent: npm is to say what it makes of it.
+    """
+    if package is not None and not isinstance(package, dict):
+        return ""
+    scripts = (package or {}).get("scripts")
+    script = scripts.get("test") if isinstance(scripts, dict) else None
+    if not isinstance(script, str) or not script:
+        return "no test script in package.json"
+    if "no test specified" in script:
+        return "only npm's placeholder for a test script in package.json"
+    return ""
 
 
 def setting(build: str, name: str) -> str:

@@ -36,7 +36,7 @@ def image_tags(
     metadata, if none of `releases` with the same numbers is higher; {major} is never 0.
     ValueError: a template that no tag can come of.
     """
-    branch = ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else ""
+    branch = _branch(ref)
     values = {name: str(getattr(version, name)) for name in _NUMBERS}
     values |= {"branch": branch, "sha": commit[:7]}
     values["version"] = str(version).replace("+", "-")
@@ -45,12 +45,7 @@ def image_tags(
         used = set(_PLACEHOLDER.findall(template))
         if unknown := used - _GRAMMAR.keys():
             raise ValueError(f'publish: "{template}" has an unknown {{{min(unknown)}}}')
-        alias = "version" not in used and (
-            bool(used & _NUMBERS) or not used & {"branch", "sha"}
-        )
-        if "branch" in used and not branch:
-            continue
-        if alias and not _may_move(version, used & _NUMBERS, releases):
+        if _meant_for(used, version, branch, releases):
             continue
         tag = _PLACEHOLDER.sub(lambda match: values[match[1]], template)
         if "branch" in used:
@@ -61,22 +56,59 @@ def image_tags(
             )
         if len(tag) > 128:
             tag = f"{tag[:119]}-{digest(tag)}"
-        rank = 3 if alias else 2 if "branch" in used else 1
+        rank = 3 if _is_alias(used) else 2 if "branch" in used else 1
         rank = 0 if "version" in used else 4 if template == "latest" else rank
         ranked.setdefault(tag, rank)
     return sorted(ranked, key=ranked.__getitem__)
 
 
-def _may_move(version: Version, line: set[str], releases: Iterable[Version]) -> bool:
-    if version.prerelease or version.build or (line == {"major"} and not version.major):
-        return False
-    return not any(
-        other > version
+def why_none(
+    version: Version, ref: str, publish: list[str], releases: Iterable[Version]
+) -> str:
+    """Why `publish` gives this build no tag, in one line."""
+    meant: dict[str, list[str]] = {}
+    for template in publish:
+        used = set(_PLACEHOLDER.findall(template))
+        others = _meant_for(used, version, _branch(ref), releases)
+        meant.setdefault(others, []).append(f'"{template}"')
+    has = ", ".join(f"{', '.join(some)} for {others}" for others, some in meant.items())
+    return f'nothing will be published: publish has only {has} (add "{{version}}")'
+
+
+def _branch(ref: str) -> str:
+    return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else ""
+
+
+def _is_alias(used: set[str]) -> bool:
+    return "version" not in used and (
+        bool(used & _NUMBERS) or not used & {"branch", "sha"}
+    )
+
+
+def _meant_for(
+    used: set[str], version: Version, branch: str, releases: Iterable[Version]
+) -> str:
+    """Which other builds a template with these placeholders is for; "" if for this."""
+    line = used & _NUMBERS
+    if "branch" in used and not branch:
+        return "branches"
+    if not _is_alias(used):
+        return ""
+    if version.prerelease:
+        return "releases"
+    if version.build:
+        return "releases without build metadata"
+    if line == {"major"} and not version.major:
+        return "releases from 1.0.0"
+    higher = [
+        other
         for other in releases
-        if not other.prerelease
+        if other > version
+        and not other.prerelease
         and not other.build
         and all(getattr(other, n) == getattr(version, n) for n in line)
-    )
+    ]
+    return f"releases from {max(higher)}" if higher else ""
 
 
 def _apart(tag: str, others: list[str]) -> str:

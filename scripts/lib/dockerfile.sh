@@ -1,0 +1,46 @@
+# shellcheck shell=bash disable=SC2034
+# dockerfile.sh finds the Dockerfile of a checkout, for build.sh, and for pipeline.sh, which ends a
+# build without one before npm spends a minute on it.
+
+# find_dockerfile: sets $dockerfile to its path relative to src/, or to nothing. One that is set is
+# looked for in the checkout, then in the context; else the context's own comes first, then the
+# root's.
+find_dockerfile() {
+  local context wanted place
+  local -a places
+  context=$(<"$build/settings/context")
+  wanted=$(setting dockerfile)
+  places=("$wanted" "$context/$wanted")
+  if [[ ! $wanted ]]; then
+    places=("$context"/{D,d}ockerfile {D,d}ockerfile)
+  fi
+
+  dockerfile=''
+  for place in "${places[@]}"; do
+    if [[ -e $build/src/$place || -L $build/src/$place ]]; then
+      dockerfile=${place#./}
+      return
+    fi
+  done
+}
+
+# fail_without_dockerfile: names what there is instead, up to three.
+fail_without_dockerfile() {
+  local wanted place advice=''
+  wanted=$(setting dockerfile)
+  while IFS= read -r -d '' place; do
+    if [[ -f $build/src/${place%/*}/package.json && ${place##*/} =~ ^[Dd]ockerfile$ ]]; then
+      advice+=", or there is $place: set \"context\": \"${place%/*}\""
+    else
+      advice+=", or there is $place: set \"dockerfile\": \"$place\""
+    fi
+  done < <(
+    cd -- "$build/src" || exit
+    find . -maxdepth 4 \( -name .git -o -name node_modules \) -prune -o -type f \
+      \( -iname Dockerfile -o -iname '*.Dockerfile' -o -iname 'Dockerfile.*' \) \
+      ! -iname '*.dockerignore' -printf '%P\0' | sort -z | head -zn 3
+  )
+  advice=${advice#, or }
+  fail 1 "no ${wanted:-Dockerfile} in the repository" \
+    "(${advice:-add one, at the root or in \"context\"})"
+}
