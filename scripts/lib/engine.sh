@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # engine.sh asks the Docker engine, and runs the container of a build. common.sh sources it.
 
-# docker ARGS...: the client that DOCKER names.
-docker() { command "${DOCKER:-docker}" "$@"; }
+# docker ARGS...: the client that DOCKER names. It meets no token, whichever script asks.
+docker() { env -u GITHUB_TOKEN -u GITHUB_TOKEN_FILE "${DOCKER:-docker}" "$@"; }
 
 # quick_docker ARGS...: the client, for ten seconds at most, as an engine may also hang.
-quick_docker() { timeout --foreground 10 "${DOCKER:-docker}" "$@"; }
+quick_docker() {
+  timeout --foreground 10 env -u GITHUB_TOKEN -u GITHUB_TOKEN_FILE "${DOCKER:-docker}" "$@"
+}
 
 # engine_answers: tells the engine's troubles from the repository's.
 engine_answers() { quick_docker version >/dev/null 2>&1; }

@@ -51,7 +51,7 @@ fetch_commit() {
   fi
 }
 
-# fetch ARGS...: into the mirror. git's housekeeping stays in the foreground. What it leaves
+# fetch ARGS...: into the mirror. git's housekeeping stays in the foreground; what it leaves
 # running, say a credential cache, is not to hold the lock.
 fetch() {
   "${self%/*}/remote-git.sh" -c gc.autoDetach=false -c maintenance.autoDetach=false \

@@ -149,9 +149,8 @@ def test_no_script_of_a_stranger_meets_the_token(
     assert token_file not in console
     assert not traces(token, builds)
     assert token not in poller.output
-    image = (builds / name / "latest" / "image").read_text().strip()
     for inspect in ("image", "inspect"), ("history", "--no-trunc"):
-        assert token not in docker(*inspect, image)
+        assert token not in docker(*inspect, result["image"])
 
     assert token_watch.cmdline == path_watch.cmdline == set()
     watch = path_watch
