@@ -37,7 +37,8 @@ last_lines() {
     | sed $'s/\033\\[[0-9;]*m//g; s/\\x00//g'
 }
 
-# no_test_ran: does the last summary of node's runner, mocha, jest, vitest or tap say there was none?
+# no_test_ran: does the last summary of node's runner, mocha, jest, vitest or tap say there was
+# none?
 no_test_ran() {
   local line summary none last=''
   summary='^(# |ℹ )tests [0-9]+$|^ *[0-9]+ passing|^Tests:? +[0-9]|^1\.\.[0-9]+'
