@@ -36,8 +36,8 @@ complain() {
     rm -f -- "$build/.reserve" # on a full disk the message needs that room
 
     # Renamed, as two tags may be refused at once.
-    printf '%s\n' "$message" >"$build/.message.$BASHPID" || true
-    mv -f -- "$build/.message.$BASHPID" "$build/.message" || true
+    { printf '%s\n' "$message" >"$build/.message.$BASHPID"; } 2>/dev/null || true
+    mv -f -- "$build/.message.$BASHPID" "$build/.message" 2>/dev/null || true
   fi
 }
 
