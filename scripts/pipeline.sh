@@ -39,13 +39,15 @@ await() {
 # start_ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is
 # shown in its turn; and should it fail, it runs once more then.
 start_ahead() {
-  AHEAD=1 setpriv --pdeathsig TERM timeout -k 10 "$(<"$build/settings/timeouts/$1")" \
+  AHEAD=1 setpriv --pdeathsig TERM timeout -k 15 "$(<"$build/settings/timeouts/$1")" \
     "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
   ahead[$1]=$!
 }
 
 # attempt SECONDS: runs $step once, under its time limit. Sets $code.
 attempt() {
+  local began=$SECONDS
+
   if [[ -e $build/.message ]]; then
     rm -f -- "$build/.message" "$build/.lasting"
   fi
@@ -53,13 +55,15 @@ attempt() {
     code=0
     echo "$(<"$build/.ahead")"
   else
-    await timeout -k 10 "$1" "$scripts/$step.sh" "$build"
+    await timeout -k 15 "$1" "$scripts/$step.sh" "$build"
   fi
 
   unset "ahead[$step]"
 
-  # timeout ends with 124; no step of ours does.
-  if [[ $code -eq 124 ]]; then
+  # timeout ends with 124; no step of ours does. With 137 where a step outlived its TERM by more
+  # than the ten seconds that an engine which hangs takes from it.
+  if [[ $code -eq 124 || ($code -eq 137 && $((SECONDS - began)) -gt $1) ]]; then
+    code=124
     remove_container
     complain "$step was ended at its time limit of $1 s (see \"timeouts\")"
   elif [[ $code -eq 137 ]]; then

@@ -53,7 +53,7 @@ clone() {
   git -C "$app" "${git_identity[@]}" commit -q -m link
   export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always
   clone
-  [[ $status -eq 75 && ! -e $build/src ]]
+  [[ $status -eq 1 && ! -e $build/src ]]
   outside
 }
 
