@@ -137,7 +137,8 @@ options=(--iidfile "$build/.iid" --file "$file")
 options+=("${labels[@]/#/--label=}")
 for each in "$build"/settings/build_args/*; do
   if [[ -f $each ]]; then
-    options+=("--build-arg=${each##*/}=$(<"$each")")
+    IFS= read -r -d '' value <"$each" || true # unlike $(<) keeps newlines at the end
+    options+=("--build-arg=${each##*/}=$value")
   fi
 done
 

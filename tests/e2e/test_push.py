@@ -41,7 +41,7 @@ def test_a_push_becomes_a_tested_labelled_tagged_image(
     console = (build / "console.log").read_text()
     digest = registry.digest(name, "main")
     words = (
-        r"-> main\b.*npm (install|ci) .*audit.*version\.sh: .*"
+        r"clone\.sh: .*npm (install|ci) .*audit.*version\.sh: .*"
         r"COPY \. \..*writing image|Successfully built.*the test ran.*"
         rf"main: digest: {digest}.*pipeline\.sh: success\n\Z"
     )

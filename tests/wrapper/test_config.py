@@ -55,6 +55,7 @@ MALFORMED = {
     "null": ("null", "the document", "must be an object"),
     "NaN": (top(concurrency=float("nan")), "concurrency", "NaN"),
     "Infinity": (top(poll={"sweep": float("inf")}), "poll.sweep", "Infinity"),
+    "half a pair": (top(poll={"sweep": "\ud800"}), "poll.sweep", "half a surrogate"),
     "1e999": (top(poll={"sweep": 0})[:-3] + "1e999}}", "poll.sweep", "no JSON"),
     "duplicate key": (
         top()[:-1] + ', "registry": "b:1"}',

@@ -133,6 +133,8 @@ def _unfit_for_json(value: Any, at: list[str | int]) -> Iterator[str]:
             yield f"{where([*at, key])}: given twice"
         for key, inner in value.items():
             yield from _unfit_for_json(inner, [*at, key])
+    elif isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        yield f"{where(at)}: half a surrogate pair is no character"
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _unfit_for_json(inner, [*at, index])
