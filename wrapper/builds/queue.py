@@ -214,7 +214,6 @@ class Queue:
         if (build.path / "console.log").exists():
             why = "again, as it was interrupted"
         journal.tell(self._builds, build.repository, "started", why, build=build)
-        self._note(build, None)
         pipeline = self._pipeline(build)
         self._running[build.repository] = build, pipeline
         name = f"build {build.id}"
@@ -222,6 +221,7 @@ class Queue:
             target=self._run, args=(build, pipeline), name=name, daemon=True
         )
         thread.start()
+        self._note(build, None)  # last, as a disk may take its time
 
     def _run(self, build: Build, pipeline: Pipeline) -> None:
         code = 75
