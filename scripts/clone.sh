@@ -25,10 +25,6 @@ remote() {
     -c gc.autoDetach=false -c maintenance.autoDetach=false "$@"
 }
 
-# in_mirror ARGS...: git in the mirror. (With -C it would look further up, should this one be
-# damaged.)
-in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }
-
 # get_commit: fetches into the mirror, and makes $half of it. The functions below are called in a
 # condition, where `set -e` is off: hence each ends with its own `|| return`.
 get_commit() {

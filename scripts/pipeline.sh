@@ -194,13 +194,6 @@ finish() {
   exit "$2"
 }
 
-# text_of FILE: prints a file of the build, if it is there.
-text_of() {
-  if [[ -f $build/$1 ]]; then
-    printf %s "$(<"$build/$1")"
-  fi
-}
-
 # In `steps`, the line before an `end` is the `begin` of the same step.
 # shellcheck disable=SC2016 # for jq to expand
 result_json='

@@ -79,13 +79,11 @@ close_build() {
 
 # record_run CODE: leaves runs/STEP.json.
 record_run() {
-  local ended size message='' step=${0##*/}
+  local ended size message step=${0##*/}
 
   now ended
   size_of_log size
-  if [[ -f $build/.message ]]; then
-    message=$(<"$build/.message")
-  fi
+  message=$(text_of .message)
 
   mkdir -p -- "$build/runs"
   leave "runs/${step%.sh}.json" "$(
@@ -189,9 +187,12 @@ fact() {
 
 # setting NAME: prints a text among the settings, as test/network; nothing where it is null. (One
 # that never is null can be read as "$(<"$build/settings/NAME")", which saves 0.5 ms each.)
-setting() {
-  if [[ -f $build/settings/$1 ]]; then
-    printf %s "$(<"$build/settings/$1")"
+setting() { text_of "settings/$1"; }
+
+# text_of FILE: prints a file of the build, if it is there.
+text_of() {
+  if [[ -f $build/$1 ]]; then
+    printf %s "$(<"$build/$1")"
   fi
 }
 
@@ -322,6 +323,10 @@ in_src() {
   git -C "$build/src" --git-dir=.git -c core.hooksPath=/dev/null -c core.fsmonitor=false \
     -c log.showSignature=false -c log.mailmap=false -c log.follow=false -c log.showRoot=true "$@"
 }
+
+# in_mirror ARGS...: git in $mirror, quietly. (With -C it would look further up, should this one be
+# damaged.)
+in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }
 
 # wrapper MODULE ARGS...: runs a module of the Python side, by $PYTHON, else the checkout's virtual
 # environment, else python3. With -P modules are not looked for in whatever folder this runs in.

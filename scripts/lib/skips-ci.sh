@@ -19,10 +19,6 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 export LC_ALL=C # a commit's text can be any bytes
 most=1000       # commits that are looked at, for one without a mark
 
-# in_mirror ARGS...: git in the mirror. (With -C it would look further up, should this one be
-# damaged.)
-in_mirror() { git --git-dir="$mirror" "$@" 2>/dev/null; }
-
 # has COMMIT: does the mirror?
 has() { in_mirror cat-file -e "$1^{commit}"; }
 
