@@ -26,6 +26,30 @@ def github(tmp_path):
         yield hub
 
 
+class Terminal:
+    """What was written to descriptor 1: capfd empties its file while others write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def text(self) -> str:
+        return self.path.read_bytes().decode(errors="replace")
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Descriptor 1 for threads that write while the test reads; shown at its end."""
+    kept = os.dup(1)
+    shown = Terminal(tmp_path / "terminal")
+    with shown.path.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+    yield shown
+    os.dup2(kept, 1)
+    os.close(kept)
+    print(shown.text)
+
+
 @pytest.fixture
 def name(request):
     """An OWNER/NAME no other test has, in this run or in another at the same time."""

@@ -46,16 +46,11 @@ class Stub(Pipeline):
 
 
 class Here:
-    """Runs a poller in a thread; what it says is in capfd's hands."""
+    """Runs a poller in a thread; what it says is on a terminal of the test's own."""
 
-    def __init__(self, config, folder, github, capfd):
-        self.config, self.folder, self.github, self.capfd = (
-            config,
-            folder,
-            github,
-            capfd,
-        )
-        self.said = ""
+    def __init__(self, config, folder, github, terminal):
+        self.config, self.folder = config, folder
+        self.github, self.terminal = github, terminal
         self.code: int | None = None
         self.start()
 
@@ -79,11 +74,10 @@ class Here:
     @property
     def output(self):
         """Everything any poller of this test has said."""
-        self.said += self.capfd.readouterr().out
-        return self.said
+        return self.terminal.text
 
     def says(self, words):
-        wait_for(lambda: words in self.output, what=f"said {words!r}: {self.said}")
+        wait_for(lambda: words in self.output, what=f"said {words!r}")
 
     def builds(self, name):
         """What was staged, in order: ref and commit."""
@@ -109,7 +103,7 @@ class Here:
         wait_for(
             lambda: len(self.builds(name)) >= len(expected),
             10,
-            f"{len(expected)} builds: {self.output}",
+            f"{len(expected)} builds",
         )
         self.settled(name)
         assert self.builds(name) == list(expected), self.output
@@ -125,7 +119,7 @@ def reset_stub():
 
 
 @pytest.fixture
-def here(github, builds, monkeypatch, capfd):
+def here(github, builds, monkeypatch, terminal):
     """here(CONFIG) -> Here, on the stand-in; ended with the test."""
     monkeypatch.setenv("GITHUB_API_URL", github.url)
     monkeypatch.setenv("GITHUB_SERVER_URL", github.url)
@@ -134,13 +128,12 @@ def here(github, builds, monkeypatch, capfd):
     running: list[Here] = []
 
     def here(config):
-        running.append(Here(config, builds, github, capfd))
+        running.append(Here(config, builds, github, terminal))
         return running[-1]
 
     yield here
     for one in running:
         one.stop()
-        print(one.output)  # shown where the test has failed
 
 
 @pytest.fixture

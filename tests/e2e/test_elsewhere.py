@@ -3,6 +3,7 @@
 from tests.support.parts import wait_for
 from wrapper.commands import health
 from wrapper.config import load as config
+from wrapper.pushes import state
 
 MAIN = "refs/heads/main"
 
@@ -34,7 +35,8 @@ def test_it_comes_to_github(make_repo, configure, here, name, github):
     poller.says("noted main")
     configure(name)
     poller.says(f"{name}: url")
-    wait_for(lambda: poller.polls(name))
+    poller.settled(name)  # compared with its new address, the feed known
+    wait_for(lambda: state.load(poller.folder / name).url != url)
     tree.commit()
     tree.push()
     poller.has(name, (MAIN, tree.head))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.parts import wait_for
 from wrapper import console
 from wrapper.console import CHUNK, clean
 
@@ -69,31 +70,26 @@ def test_a_carriage_return_cannot_hide_the_repository(capfd):
     assert relayed(capfd, b"one\rtwo\n") == "o/n: one\no/n: two\n"
 
 
-def test_a_line_without_end_is_held_back_only_so_long(capfd):
+def test_a_line_without_end_is_held_back_only_so_long(terminal):
     source, sink = os.pipe()
     thread = threading.Thread(target=console.relay, args=(source, "o/n"))
     thread.start()
     for _ in range(3):
         os.write(sink, b"x" * CHUNK)
-    shown = ""
-    while shown.count("x") < 2 * CHUNK:  # before it ends
-        shown += capfd.readouterr().out
+    wait_for(lambda: terminal.text.count("x") >= 2 * CHUNK)  # before it ends
     os.close(sink)
     thread.join(10)
-    shown += capfd.readouterr().out
+    shown = terminal.text
     assert shown.replace("o/n: ", "").replace("\n", "") == "x" * CHUNK * 3
     assert shown.count("\n") <= 3
 
 
-def test_a_line_is_shown_when_it_ends_not_later(capfd):
+def test_a_line_is_shown_when_it_ends_not_later(terminal):
     source, sink = os.pipe()
     thread = threading.Thread(target=console.relay, args=(source, "o/n"))
     thread.start()
     os.write(sink, b"now\n")
-    shown = ""
-    while not shown:
-        shown += capfd.readouterr().out
-    assert shown == "o/n: now\n"
+    wait_for(lambda: terminal.text == "o/n: now\n")
     os.close(sink)
     thread.join(10)
 

@@ -117,7 +117,7 @@ def test_a_pipeline_shows_its_output_and_gives_its_code(script, tmp_path, capfd)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_reaches_the_whole_group(script, tmp_path, capfd, number):
+def test_a_signal_reaches_the_whole_group(script, tmp_path, terminal, number):
     script(
         "pipeline.sh",
         "trap 'echo ended; wait; exit 42' TERM INT\n"
@@ -126,18 +126,11 @@ def test_a_signal_reaches_the_whole_group(script, tmp_path, capfd, number):
     )
     pipeline = Pipeline(build(tmp_path))
     code = in_thread(pipeline)
-    shown = []
-
-    def begun():
-        shown.append(capfd.readouterr().out)
-        return "begun" in "".join(shown)
-
-    wait_for(begun)
+    wait_for(lambda: "begun" in terminal.text)
     pipeline.signal(number)
     assert code() == 42
-    shown.append(capfd.readouterr().out)
     if number == signal.SIGTERM:  # bash's background jobs ignore INT
-        assert "child" in "".join(shown)
+        assert "child" in terminal.text
 
 
 def test_a_signal_before_its_start_or_after_its_end(script, tmp_path):
