@@ -27,26 +27,42 @@ def github(tmp_path):
 
 
 class Terminal:
-    """What was written to descriptor 1: capfd empties its file while others write."""
+    """Descriptor 1, for threads that write while the test reads.
+
+    capfd empties its file between two readings, and what comes meanwhile is lost.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
+        self._kept = -1
+        path.touch()
+
+    def open(self) -> None:
+        """From the test itself: pytest redirects anew before each phase of it."""
+        if self._kept >= 0:
+            return
+        self._kept = os.dup(1)
+        with self._path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+
+    def close(self) -> None:
+        if self._kept >= 0:
+            os.dup2(self._kept, 1)
+            os.close(self._kept)
+            self._kept = -1
 
     @property
     def text(self) -> str:
-        return self.path.read_bytes().decode(errors="replace")
+        """Everything that was written since it was opened."""
+        return self._path.read_bytes().decode(errors="replace")
 
 
 @pytest.fixture
 def terminal(tmp_path):
-    """Descriptor 1 for threads that write while the test reads; shown at its end."""
-    kept = os.dup(1)
+    """A Terminal, for the test to open; what it shows is printed at the end."""
     shown = Terminal(tmp_path / "terminal")
-    with shown.path.open("ab") as file:
-        os.dup2(file.fileno(), 1)
     yield shown
-    os.dup2(kept, 1)
-    os.close(kept)
+    shown.close()
     print(shown.text)
 
 

@@ -52,6 +52,7 @@ class Here:
         self.config, self.folder = config, folder
         self.github, self.terminal = github, terminal
         self.code: int | None = None
+        terminal.open()
         self.start()
 
     def start(self, once=False):

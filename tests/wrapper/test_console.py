@@ -71,6 +71,7 @@ def test_a_carriage_return_cannot_hide_the_repository(capfd):
 
 
 def test_a_line_without_end_is_held_back_only_so_long(terminal):
+    terminal.open()
     source, sink = os.pipe()
     thread = threading.Thread(target=console.relay, args=(source, "o/n"))
     thread.start()
@@ -85,6 +86,7 @@ def test_a_line_without_end_is_held_back_only_so_long(terminal):
 
 
 def test_a_line_is_shown_when_it_ends_not_later(terminal):
+    terminal.open()
     source, sink = os.pipe()
     thread = threading.Thread(target=console.relay, args=(source, "o/n"))
     thread.start()

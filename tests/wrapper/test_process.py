@@ -124,6 +124,7 @@ def test_a_signal_reaches_the_whole_group(script, tmp_path, terminal, number):
         "(trap 'echo child; exit' TERM INT; echo begun; sleep 60 & wait) &\n"
         "wait; wait",
     )
+    terminal.open()
     pipeline = Pipeline(build(tmp_path))
     code = in_thread(pipeline)
     wait_for(lambda: "begun" in terminal.text)
