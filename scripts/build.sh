@@ -4,7 +4,7 @@
 # Reads     build.json, src/, labels
 # Writes    image     the image ID
 #           images/   a file for each image this build has made, named by its ID, for prune.sh
-# Settings  context, target, build_args; dockerfile (in the checkout, else in the context; null: the
+# Settings  context, target, build_args, secrets, ssh; dockerfile (in the checkout, else in the context; null: the
 #           context's own, else the root's)
 # TARGET=STAGE builds that stage instead, and leaves its ID in .test-image (so unit-test.sh does
 # for `test.target`). BuildKit is used where the client has it; DOCKER_BUILDKIT=0 prefers the
@@ -41,6 +41,31 @@ choose_builder() {
   if [[ $help == *--metadata-file* ]]; then
     options+=(--metadata-file "$build/.metadata")
   fi
+}
+
+# add_secrets: adds to $options what only BuildKit has: secrets, the ssh agent, and cache mounts that
+# no other entry shares, which could put code into it.
+# (https://docs.docker.com/build/building/variables/, BUILDKIT_CACHE_MOUNT_NS)
+add_secrets() {
+  local name ssh
+  local -a names
+
+  list_setting names secrets
+  ssh=$(setting ssh)
+  if [[ $DOCKER_BUILDKIT == 0 ]]; then
+    if [[ ${#names[@]} -gt 0 || $ssh == true ]]; then
+      fail_for_good "\"secrets\" and \"ssh\" need BuildKit, which this docker client lacks (install buildx)"
+    fi
+    return
+  fi
+
+  for name in "${names[@]}"; do
+    options+=(--secret "id=$name,src=$(secret_file "$name")")
+  done
+  if [[ $ssh == true ]]; then
+    options+=(--ssh default)
+  fi
+  options+=("--build-arg=BUILDKIT_CACHE_MOUNT_NS=$entry")
 }
 
 # plain_dockerfile: prints the path to give to docker. BuildKit gets the folder of the Dockerfile
@@ -147,8 +172,15 @@ if [[ $target ]]; then
 fi
 
 choose_builder
-SOURCE_DATE_EPOCH=$(in_src show -s --format=%ct)
-export SOURCE_DATE_EPOCH
+need_secrets
+add_secrets
+
+# The commit's date is one of the labels: after an install no git runs here.
+created=$(sed -n 's/^org.opencontainers.image.created=//p' "$build/labels")
+if [[ $created ]]; then
+  SOURCE_DATE_EPOCH=$(date -ud "$created" +%s)
+  export SOURCE_DATE_EPOCH
+fi
 
 # The engine keeps a copy of a context under the path it came from, and takes over what changed: 0.2
 # s less with 5,000 files. Hence one path for all builds of a repository, theirs in turn.

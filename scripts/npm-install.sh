@@ -2,15 +2,17 @@
 # npm-install.sh BUILD installs the dependencies of the checkout into src/
 #
 # Reads     build.json, src/
-# Writes    node_modules beside the package.json in `context`; without a package.json there is
-#           nothing to do
-# Settings  install.command   else `npm ci` with a lock file, `npm install --no-package-lock`
-#                             without: both leave the rest of the tree as it was committed
-#           install.image     run it in a container of that image, which sees src/ and npm's cache
-#                             alone
-# The command meets a short list of environment variables, and on the host, where the system
-# allows, only the processes it started itself. That is tidiness: what keeps strangers' install
-# scripts away is install.image.
+# Writes    node_modules in src/, where packages are installed: in `context`, or at the root of the
+#           workspace that this is part of. Without a package.json there is nothing to do
+# Settings  install.when      auto: not where a RUN of the Dockerfile installs; always; never
+#           install.command   else that of the package manager that package.json or the lock file
+#                             names, frozen at the lock file; `npm install --no-package-lock` without
+#                             one: all leave the rest of the tree as it was committed
+#           install.image     run it in a container of that image, which sees src/ and a cache alone
+#           install.cage      on the host it runs in a cage (lib/cage.sh): auto, required or none
+#           install.memory, install.pids, install.env
+# Keeps     builds/.cache/node_modules: what `npm ci` makes of a lock file without any script. Scripts
+#           run in every build. builds/.cache/install: the package manager's cache of a repository.
 #
 # Exit codes: 0 done, 1 it does not install, 2 called wrongly, 69 locked, 75 network, disk or
 # engine trouble
@@ -18,42 +20,71 @@ set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+umask 022 # what becomes an image is the same whatever the operator's is
+. "${self%/*}/lib/dockerfile.sh"
+. "${self%/*}/lib/package-manager.sh"
+. "${self%/*}/lib/npm-errors.sh"
+nobody=64646 # a user ID that is nobody's: Debian gives out 60000 to 64999 by hand alone
 
-# choose_command: sets $command, which the settings name or else the lock file decides.
-choose_command() {
-  list_setting command install/command
-  if [[ ${#command[@]} -gt 0 ]]; then
+# skip WORDS: there is nothing to do, which the pipeline notes. What an earlier run has left is not
+# to get into the image.
+skip() {
+  local modules=$context/node_modules
+  if [[ -d $build/src/$modules && -z $(in_src ls-files -- "$modules") ]]; then
+    rm -rf -- "$build/src/$modules"
+  fi
+  echo "npm-install.sh: skipped: $1"
+  leave .skipped "$1"
+  exit 0
+}
+
+# facts NAME: prints the second and third words of the lock file's facts of that name.
+facts() { sed -n "s/^$1\t//p" <<<"$lock_facts"; }
+
+# read_lock_file: sets $lock_facts, which lib/lock-file.jq describes. Nothing is kept (`whole`) where
+# that cannot be told, nor where the project compiles something itself, or links to copies.
+read_lock_file() {
+  local lock=package-lock.json
+
+  lock_facts=whole
+  if [[ -f npm-shrinkwrap.json ]]; then
+    lock='npm-shrinkwrap.json'
+  fi
+  if [[ "${command[*]:0:2}" != "npm ci" || -e binding.gyp ]] \
+    || grep -qs 'install-links' .npmrc ~/.npmrc; then
     return
   fi
-
-  if [[ ! -f package.json ]]; then
-    # npm would walk up and act on whatever package.json it meets there: a false green.
-    echo "npm-install.sh: no package.json in $context, nothing to install"
-    exit 0
-  fi
-
-  command=(npm install --no-package-lock)
-  if [[ -f package-lock.json || -f npm-shrinkwrap.json ]]; then
-    command=(npm ci --prefer-offline)
-  fi
-
-  command+=(--no-audit --no-fund)
+  lock_facts=$(jq -n -r -f "$scripts/lib/lock-file.jq" package.json "$lock" 2>/dev/null) \
+    || lock_facts=whole
 }
 
-# keepable: may what it installs serve another build? Not where the project's own scripts run, nor
-# where it links to folders of its own: those look at the sources.
-keepable() {
-  local looks='"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:|"workspaces"|"(file|link):'
-  if [[ "${command[*]:0:2}" != "npm ci" || -e binding.gyp ]]; then
-    return 1
-  fi
+# list_parts: sets $folders, of the project and of the parts of its workspace, $scripted, the names
+# of the packages whose scripts run, and $own, the project's.
+list_parts() {
+  local folder name
+  folders=()
+  mapfile -t scripted < <(facts script)
+  mapfile -t own < <(facts own)
+  while IFS=$'\t' read -r folder name; do
+    folders+=("$folder")
+    if [[ $folder == /* || /$folder/ == */../* ]]; then
+      lock_facts=whole
+    elif [[ $folder != . ]] && grep -qsE '"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:' \
+      "$folder/package.json"; then
+      scripted+=("$name")
+    fi
+  done < <(facts folder)
 
-  ! grep -qsE "$looks" package.json
+  if grep -qsE '^[[:space:]]*ignore-scripts[[:space:]]*=[[:space:]]*true' .npmrc ~/.npmrc; then
+    scripted=() own=()
+  fi
 }
 
-# decides: prints everything else that a finished node_modules depends on.
+# decides: prints all that kept modules depend on.
 decides() {
-  cat package.json package-lock.json npm-shrinkwrap.json .npmrc ~/.npmrc 2>/dev/null || true
+  find . -name node_modules -prune -o \( -name package.json -o -name .npmrc \) -type f -print0 \
+    | LC_ALL=C sort -z | xargs -0 cat --
+  cat package-lock.json npm-shrinkwrap.json ~/.npmrc 2>/dev/null || true
   echo "${command[*]} $HOSTTYPE $image"
   if [[ $image ]] && docker image inspect --format '{{.Id}}' -- "$image"; then
     return
@@ -70,99 +101,151 @@ npm_version() {
   cat -- "${npm%/*}/../package.json" 2>/dev/null || npm --version
 }
 
-# install: runs the command, in the container or on the host.
+# install COMMAND...: runs it in the container, in the cage, or without one.
 install() {
+  local -a names=()
   if [[ $image ]]; then
-    install_in_container
-  else
-    install_on_host
+    install_in_container "$@"
+    return
   fi
+
+  for each in "${ci[@]}"; do
+    export "${each?}"
+    names+=("${each%%=*}")
+  done
+  keep_caches "$cache_folder"
+  export_variables install/env
+  without_locks "$scripts/lib/cage.sh" "$how" "$build/src" "$cache_folder" "$memory" "$pids" \
+    "${names[*]}" "$@"
 }
 
-# install_in_container: later steps call git on the host, which heeds the configuration in .git: so
-# that stays as it is.
+# in_subshell COMMAND...: what it exports is for nobody else.
+in_subshell() { ("$@"); }
+
+
+# keep_caches FOLDER: exports where the package managers keep what they fetch, and that they share
+# nothing with it that a script may change. Adds the names to $names.
+keep_caches() {
+  local each
+  local -a variables=(npm_config_cache="$1/npm" XDG_CACHE_HOME="$1/other")
+
+  case $manager in
+    pnpm)
+      variables+=(npm_config_store_dir="$1/pnpm" npm_config_package_import_method=copy
+        npm_config_side_effects_cache=false)
+      ;;
+    yarn)
+      variables+=(YARN_GLOBAL_FOLDER="$1/yarn" YARN_ENABLE_GLOBAL_CACHE=false
+        YARN_ENABLE_TELEMETRY=0)
+      if [[ $release == 1* ]]; then
+        variables+=(YARN_CACHE_FOLDER="$1/yarn")
+      fi
+      ;;
+    *) ;;
+  esac
+  if [[ $manager == yarn || $manager == pnpm ]]; then
+    variables+=(COREPACK_HOME="$1/corepack" COREPACK_ENABLE_DOWNLOAD_PROMPT=0
+      COREPACK_INTEGRITY_KEYS=0) # a registry of one's own does not sign; npm asks for none either
+  fi
+
+  for each in "${variables[@]}"; do
+    export "${each?}"
+    names+=("${each%%=*}")
+  done
+}
+
+# install_in_container COMMAND...: of its environment the container gets what $names says.
 install_in_container() {
-  run_container --user "$(id -u):$(id -g)" --workdir "/src/$context" \
-    --mount "$(bind "$build/src" /src)" --mount "$(bind "$build/src/.git" /src/.git),readonly" \
-    --mount "$(bind "$cache/npm" /npm)" --env HOME=/tmp --env npm_config_cache=/npm \
-    -- "$image" "${command[@]}"
+  local user
+  user=$(id -u)
+  if [[ $user -eq 0 ]]; then
+    user=$nobody
+  fi
+
+  keep_caches /cache
+  export_for_container install/env
+  run_container --user "$user:$user" --workdir "/src/$root" --cap-drop ALL \
+    --security-opt no-new-privileges --memory "$memory" --memory-swap "$memory" \
+    --pids-limit "$pids" --mount "$(bind "$build/src" /src)" --tmpfs /src/.git:ro \
+    --mount "$(bind "$cache_folder" /cache)" --env HOME=/tmp "${names[@]/#/--env=}" \
+    "${variables[@]}" -- "$image" "$@"
 }
 
 # bind SOURCE TARGET: prints a value of --mount, which is a line of CSV.
 bind() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
 
-# install_on_host: the command meets few variables, and no processes but those it started. The
-# namespace ends with its first process: that is a bash, since a process with the number 1 sleeps
-# through any TERM it does not handle, and npm handles none.
-install_on_host() {
-  local name wait_for_it='trap "exit 143" TERM; "$@" & wait "$!"'
-  local -a variables=("npm_config_cache=$cache/npm" "${ci[@]}")
-  local -a private=(--pid --fork --kill-child --mount-proc) namespace=()
-
-  for name in PATH HOME USER LANG LC_ALL TZ TMPDIR {HTTP,HTTPS,NO}_PROXY \
-    {http,https,no}_proxy NODE_EXTRA_CA_CERTS SSL_CERT_{FILE,DIR}; do
-    if [[ ${!name-} ]]; then
-      variables+=("$name=${!name}")
-    fi
-  done
-
-  if unshare "${private[@]}" true 2>/dev/null; then
-    namespace=(unshare "${private[@]}")
-  elif unshare --user --map-current-user "${private[@]}" true 2>/dev/null; then
-    namespace=(unshare --user --map-current-user "${private[@]}")
-  fi
-
-  without_locks "${namespace[@]}" env -i "${variables[@]}" \
-    bash -c "$wait_for_it" bash "${command[@]}"
-}
-
-# npm_code: prints the code of npm's own error, which it prints in lines of its own at the end.
-npm_code() {
-  tail -n 60 -- "$build/.said" | sed -nE 's/^npm (ERR!|error) code ([A-Z0-9_]+)$/\2/p' | tail -n 1
-}
-
-# explain CODE: fails, with who is to blame for it.
-explain() {
-  local lock npm failed="${command[*]} failed"
-  npm=$(npm_code)
+# choose_cage: sets $how, and says where there is none.
+choose_cage() {
+  local why
+  how=run
   if [[ $image ]]; then
-    need_engine
+    return
   fi
 
-  if [[ $image && $1 -eq 125 ]]; then
-    fail 75 "the engine cannot run $image: $(last_words) (see \"install.image\" in config.json)"
-  fi
-
-  if [[ $1 -eq 137 ]]; then
-    fail 75 "$failed: it was ended by KILL (out of memory? dmesg tells)"
-  fi
-
-  if [[ $npm == ENOSPC ]] || no_room; then
-    fail 75 "npm could not write to the disk, which is full (df shows where)"
-  fi
-
-  case $npm in
-    ECONNRE* | ETIMEDOUT | ENOTFOUND | EAI_AGAIN | ESOCKETTIMEDOUT | ERR_SOCKET_TIMEOUT | \
-      EHOSTUNREACH | ENETUNREACH | E429 | E5[0-9][0-9])
-      fail 75 "npm could not reach its registry: $npm (npm's reason is above)"
-      ;;
-    E401 | E403) fail 1 "$failed: $npm, the registry wants other credentials (see .npmrc)" ;;
-    EINTEGRITY) fail 1 "$failed: $npm, a package is not what the lock file says it is" ;;
-    EBADENGINE) fail 1 "$failed: $npm, a package wants another node (set \"install.image\")" ;;
-    *) ;;
-  esac
-
-  for lock in pnpm-lock.yaml:pnpm yarn.lock:yarn bun.lockb:bun bun.lock:bun; do
-    if [[ -f ${lock%:*} && ! -f package-lock.json && ${command[0]} == npm ]]; then
-      fail 1 "npm could not install it; ${lock%:*} belongs to ${lock#*:}" \
-        "(set \"install.command\": [\"${lock#*:}\", \"install\"] in config.json)"
+  if [[ $(<"$build/settings/install/cage") == none ]]; then
+    how=bare
+  elif ! why=$("$scripts/lib/cage.sh" check); then
+    if [[ $(<"$build/settings/install/cage") == required ]]; then
+      fail_for_good "$why; \"install.cage\" requires it"
     fi
-  done
-  if [[ ! $npm && ${command[0]} != npm ]]; then
-    fail 1 "$failed with exit code $1: $(last_words)"
+    echo "npm-install.sh: without a cage, so install scripts can read what this server can: $why"
+    how=bare
   fi
-  fail 1 "$failed" \
-    "(npm's reason is above; a lock file out of step is mended by npm install, and a commit)"
+}
+
+# give_away: as root the command has a user ID of its own, which gets the checkout and the cache.
+# What is a hard link, to kept modules say, goes: nothing of that is to be changed.
+give_away() {
+  mkdir -p -- "$cache_folder"
+  find "$build/src" -path "$build/src/.git" -prune -o -type f -links +1 -exec rm -f -- {} +
+  if [[ $EUID -eq 0 && $how == run ]]; then
+    find "$build/src" -path "$build/src/.git" -prune -o -exec chown -h "$nobody:$nobody" {} +
+    chown "$nobody:$nobody" "$cache_folder"
+  fi
+}
+
+# take_back: git reads no checkout whose folder is another's.
+take_back() {
+  if [[ $EUID -eq 0 ]]; then
+    chown "$EUID" "$build/src"
+  fi
+}
+
+# run_command COMMAND...: installs by it, or fails in words that say who is to blame.
+run_command() {
+  local code=0
+
+  remove_container # one may be left, also from a run that was killed
+  watch in_subshell install "$@" || code=$?
+  if [[ $code -ne 0 && " $* " == *' --prefer-offline '* ]] && said 'code ETARGET'; then
+    echo "npm-install.sh: again, since npm's cache may not know the newest versions"
+    code=0
+    watch in_subshell install "${@/#--prefer-offline/--prefer-online}" || code=$?
+  fi
+
+  take_back
+  if [[ $code -ne 0 ]]; then
+    explain "$code"
+  fi
+}
+
+# run_scripts: those of the packages, then the project's own, as `npm ci` would.
+run_scripts() {
+  # shellcheck disable=SC2016 # for a shell where it is installed
+  local script='own=$1
+    shift
+    if [ $# -gt 0 ]; then
+      npm rebuild "$@" || exit
+    fi
+    for each in $own; do
+      npm run --ignore-scripts "$each" || exit
+    done'
+
+  if [[ ${#scripted[@]} -eq 0 && ${#own[@]} -eq 0 ]]; then
+    return
+  fi
+  echo "npm-install.sh: the install scripts of ${scripted[*]}${scripted:+${own:+ and }}${own:+the project}"
+  run_command sh -c "$script" sh "${own[*]}" "${scripted[@]}"
 }
 
 # renew_times: BuildKit takes a file for the same as in the last build where its size and time are,
@@ -177,42 +260,76 @@ open_build "$@"
 need src
 context=$(<"$build/settings/context")
 image=$(setting install/image)
-inside "$context" \
-  "$context"/{package.json,package-lock.json,npm-shrinkwrap.json,.npmrc,node_modules}
-if ! cd -- "$build/src/$context" 2>/dev/null; then
+when=$(<"$build/settings/install/when")
+memory=$(<"$build/settings/install/memory")
+pids=$(<"$build/settings/install/pids")
+repository=$(setting repository)
+list_setting command install/command
+rm -f -- "$build/.skipped"
+inside "$context" "$context"/{package.json,.npmrc,node_modules}
+if [[ ! -d $build/src/$context ]]; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 fi
 
-choose_command
+find_root
+inside "$root" "${lock_files[@]/#/$root/}" "$root"/{package.json,.npmrc,.yarnrc.yml,node_modules}
+cd -- "$build/src/$root"
+
+if [[ $when == never ]]; then
+  skip "\"install.when\" is never"
+fi
+if [[ ${#command[@]} -eq 0 ]]; then
+  if [[ ! -f $build/src/$context/package.json ]]; then
+    # npm would walk up and act on whatever package.json it meets there: a false green.
+    skip "no package.json in $context, nothing to install"
+  fi
+  find_dockerfile
+  if [[ $when == auto ]] && run=$(dockerfile_installs) && [[ $run ]]; then
+    skip "$dockerfile installs by itself: $run (\"install.when\": \"always\" installs here too)"
+  fi
+  choose_manager
+  choose_command
+else
+  manager='' release=''
+fi
+runs=${runs:-${command[*]}}
+
+need_secrets
 ci_variables
-
-kept=''
-if keepable && key=$(decides | sha256sum); then
-  kept=$cache/node_modules/${key%% *}
+choose_cage
+cache_folder=$cache/install/$repository
+lock_cache "$cache_folder" -s # so that prune.sh does not clear it meanwhile
+echo "npm-install.sh: $runs${image:+ (in $image)}"
+if [[ $root != "$context" ]]; then
+  echo "npm-install.sh: in $root, the root of the workspace"
 fi
 
-echo "npm-install.sh: ${command[*]}${image:+ (in $image)}"
-if [[ $kept ]] && "$scripts/lib/kept-modules.sh" take "$kept"; then
-  exit 0
+read_lock_file
+list_parts
+if [[ $lock_facts == whole* ]] || ! key=$(decides | sha256sum); then
+  give_away
+  run_command "${command[@]}"
+  if [[ -f .pnp.cjs && ! -d node_modules ]]; then
+    echo "npm-install.sh: yarn installed by Plug'n'Play: there is no node_modules, the image needs" \
+      ".pnp.cjs and .yarn (or set nodeLinker: node-modules in .yarnrc.yml)"
+  fi
+else
+  inside "${folders[@]/#/$root/}"
+  kept=$cache/node_modules/$repository/${key%% *}
+  sharing=link only_links=yes
+  if [[ ${#scripted[@]} -gt 0 || ${#own[@]} -gt 0 ]]; then
+    sharing=copy only_links=''
+  fi
+  if "$scripts/lib/kept-modules.sh" take "$kept" "$sharing" "${folders[@]}"; then
+    echo "npm-install.sh: modules kept by an earlier build${only_links:+, nothing to install}"
+  else
+    give_away
+    run_command "${command[@]}" --ignore-scripts
+    "$scripts/lib/kept-modules.sh" keep "$kept" "$sharing" "${folders[@]}"
+  fi
+  if [[ $sharing == copy ]]; then
+    give_away
+    run_scripts
+  fi
 fi
-
-lock_cache "$cache/npm" -s # so that prune.sh does not clear it meanwhile
-mkdir -p -- "$cache/npm"
-remove_container # one may be left from a run that was killed
-code=0
-watch install || code=$?
-if [[ $code -ne 0 && " ${command[*]} " == *' --prefer-offline '* ]] && said 'code ETARGET'; then
-  echo "npm-install.sh: again, since npm's cache may not know the newest versions"
-  command=("${command[@]/#--prefer-offline/--prefer-online}")
-  code=0
-  watch install || code=$?
-fi
-
-if [[ $code -ne 0 ]]; then
-  explain "$code"
-fi
-
 renew_times
-if [[ $kept ]]; then
-  "$scripts/lib/kept-modules.sh" keep "$kept"
-fi

@@ -5,7 +5,7 @@
 #
 # version.sh already runs beside npm-install.sh; its output is shown in its turn.
 #
-# Reads     build.json, and the settings skip_ci, timeouts, retries and disk_free_min
+# Reads     build.json, and the settings skip_ci, timeouts, retries, log_max and disk_free_min
 # Writes    console.log   every byte the steps print, in order
 #           steps         as it goes, TAB between: begin NAME TIME OFFSET; and end NAME TIME STATUS
 #                         SECONDS ATTEMPTS OFFSET, OFFSET being one in console.log
@@ -30,10 +30,35 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 # Sets $code. Should this script be killed the command gets a TERM; what it started does not outlive
 # it.
 await() {
+  code=1
+  if [[ $log_is_full ]]; then
+    return
+  fi
   code=0
   setpriv --pdeathsig TERM "$@" {terminal}>&- &
-  wait "$!" || code=$?
-  kill -KILL -- "-$!" 2>/dev/null || true
+  awaited=$!
+  wait "$awaited" || code=$?
+  if [[ $log_is_full ]]; then
+    wait "$awaited" || code=$? # the first one ended with the signal
+  fi
+  kill -KILL -- "-$awaited" 2>/dev/null || true
+}
+
+# watch_log: tells this script by USR1 that console.log has more than `log_max`. Twice a second, a
+# process each, is soon enough: what a build prints in that time the disk has room for.
+watch_log() {
+  while sleep 0.5 && kill -0 "$$"; do
+    if [[ $(stat -c %s -- "$build/console.log") -gt $log_max ]]; then
+      kill -USR1 "$$"
+      return
+    fi
+  done
+}
+
+# end_printing: ends the step that has printed too much.
+end_printing() {
+  log_is_full=yes
+  kill -TERM "$awaited" 2>/dev/null || true
 }
 
 # start_ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is
@@ -59,6 +84,14 @@ attempt() {
   fi
 
   unset "ahead[$step]"
+
+  if [[ $log_is_full ]]; then
+    code=1
+    remove_container
+    complain "$step was ended, as the build has printed more than $(<"$build/settings/log_max")" \
+      "(see \"log_max\")"
+    return
+  fi
 
   # timeout ends with 124; no step of ours does. With 137 where a step outlived its TERM by more
   # than the ten seconds that an engine which hangs takes from it.
@@ -101,6 +134,10 @@ run_step() {
     *) ;;
   esac
 
+  if [[ $code -eq 0 && -e $build/.skipped ]]; then
+    status=skipped
+    rm -f -- "$build/.skipped"
+  fi
   note_end "$status"
   if [[ $code -ne 0 ]]; then
     finish "$status" "$code"
@@ -222,6 +259,8 @@ disk_free_min=$(<"$build/settings/disk_free_min")
 
 TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 declare -A ahead=() # process IDs of what runs before its turn
+log_max=$(numfmt --from=auto "$(sed 's/B$//' "$build/settings/log_max")")
+awaited='' log_is_full=''
 running='' attempts=1 begin_offset=0 end_offset=0
 step=${steps[0]}
 if [[ ! ${FROM-} ]]; then
@@ -238,10 +277,11 @@ open_console
 trap close_console EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM
+trap end_printing USR1
 echo "$line"
 
 # What an earlier run has left goes, and a container of one that was killed.
-old=("$build/result.json")
+old=("$build/result.json" "$build/.skipped")
 for each in "${steps[@]}"; do
   for file in ${leaves[$each]}; do
     old+=("$build/$file")
@@ -265,11 +305,18 @@ if [[ $free_engine -lt $disk_free_min ]]; then
   finish error 75
 fi
 
+if [[ $missing_secret ]]; then
+  complain "there is no secret $missing_secret" \
+    "(put it into a file $missing_secret in ${SECRETS:-a folder, which SECRETS is to name})"
+  finish error 75
+fi
+
 printf '%065536d' 0 >"$build/.reserve" || true # room for the result, on a disk that fills up
 
+watch_log >/dev/null 2>&1 {LOCK_FD}>&- {terminal}>&- &
 for step in "${steps[@]}"; do
   if [[ $step != clone ]]; then
-    unset GITHUB_TOKEN GITHUB_TOKEN_FILE # for git's network calls alone
+    unset GITHUB_TOKEN # for git's network calls alone
   fi
 
   # A build without a Dockerfile fails before npm spends a minute, in the words of its own script.

@@ -5,7 +5,7 @@
 # Writes    tested   line 1 the image ID it vouches for; line 2 `passed`, or `skipped: WHY`; line 3
 #                    the image ID that ran the tests, where `test.target` makes it another one.
 #                    Absent when tests failed
-# Settings  test.command, test.target, test.network, test.memory, test.pids, test.required
+# Settings  test.command, test.target, test.network, test.memory, test.pids, test.required, test.env
 # The command's first word replaces the image's entry point, which might be a server that never
 # ends.
 #
@@ -110,8 +110,17 @@ skip() {
   exit 0
 }
 
+# run_tests: in a subshell, as nothing else is to see the variables.
+run_tests() (
+  export_for_container test/env
+  run_container --rm --log-driver none --network "$(<"$build/settings/test/network")" \
+    --memory "$memory" --memory-swap "$memory" --pids-limit "$(<"$build/settings/test/pids")" \
+    "${variables[@]}" -- "$runner" "${command[@]}"
+)
+
 open_build "$@"
 need src image
+need_secrets
 image=$(<"$build/image")
 context=$(<"$build/settings/context")
 target=$(setting test/target)
@@ -134,9 +143,7 @@ remove_container # one may be left from a run that was killed
 echo "unit-test.sh: ${command[*]} in $runner"
 size_of_log begin
 code=0
-run_container --rm --log-driver none --network "$(<"$build/settings/test/network")" \
-  --memory "$memory" --memory-swap "$memory" --pids-limit "$(<"$build/settings/test/pids")" \
-  -- "$runner" "${command[@]}" || code=$?
+run_tests || code=$?
 line="unit-test.sh: the tests ended with exit code $code"
 echo "$line"
 find_in_log "$line"

@@ -12,14 +12,20 @@ fi
 . "$scripts/lib/engine.sh"
 # shellcheck source=scripts/lib/output.sh
 . "$scripts/lib/output.sh"
+# shellcheck source=scripts/lib/secrets.sh
+. "$scripts/lib/secrets.sh"
+
+# What is in builds is for the server's user, and for its group to read.
+umask 027
 
 # Nothing of the caller's, say of a git hook, is to count here. (With a CDPATH cd goes elsewhere.)
 build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
 
 # The token is for git's network calls alone: a script that makes some sets this before it sources.
+# (The path of its file stays, for the cage to hide it.)
 if [[ ! ${keep_token-} ]]; then
-  unset GITHUB_TOKEN GITHUB_TOKEN_FILE
+  unset GITHUB_TOKEN
 fi
 
 # manual: prints the header comment of the script, which is its help.
@@ -128,6 +134,7 @@ take_build() {
   if [[ $alone ]]; then
     fill_in_settings
   fi
+  find_secrets
 }
 
 # check_format FOLDER: refuses a build that a later version has staged.

@@ -44,3 +44,14 @@ fail_without_dockerfile() {
   fail 1 "no ${wanted:-Dockerfile} in the repository" \
     "(${advice:-add one, at the root or in \"context\"})"
 }
+
+# dockerfile_installs: prints the first command of a RUN by which the Dockerfile installs what
+# package.json names, in a stage that this build makes; nothing where none does.
+dockerfile_installs() {
+  local targets
+  targets=$(setting target)
+  targets="${targets:--} $(setting test/target)"
+  if [[ -f $build/src/$dockerfile ]]; then
+    awk -v targets="$targets" -f "$scripts/lib/installs.awk" "$build/src/$dockerfile"
+  fi
+}

@@ -6,8 +6,16 @@
 # signals that end a step, and holds no lock. Sets $tee and $terminal.
 open_console() {
   exec {terminal}>&1
-  exec > >(trap '' INT TERM && exec tee -ap -- "$build/console.log" {LOCK_FD}>&-) 2>&1
+  exec > >(trap '' INT TERM && keep -ap -- "$build/console.log" {LOCK_FD}>&-) 2>&1
   tee=$!
+}
+
+# keep OPTION... FILE: a tee, which covers the secrets of the build, if it has any.
+keep() {
+  if [[ ${#secret_files[@]} -eq 0 ]]; then
+    exec tee "$@"
+  fi
+  wrapper builds.mask "${secret_files[@]}" | tee "$@"
 }
 
 # close_console: comes back when the last line is in console.log.
@@ -36,7 +44,7 @@ watch() {
 
   # Without braces a child would start the tee for a command that is no function, and $! be
   # another's.
-  { "$@"; } > >(exec tee -- "$build/.said" {LOCK_FD}>&-) 2>&1 || code=$?
+  { "$@"; } > >(keep -- "$build/.said" {LOCK_FD}>&-) 2>&1 || code=$?
   tee=$!
   drained "$tee"
 

@@ -24,7 +24,8 @@ project() {
 again() {
   stage
   steps clone
-  echo org.example.revision="$(git -C app rev-parse HEAD)" >"$build/labels"
+  git -C app show -s --no-show-signature --no-mailmap \
+    --format=$'org.opencontainers.image.created=%cI\norg.example.revision=%H' >"$build/labels"
 }
 
 # build [VARIABLE=VALUE...]: it works, and leaves the ID of an image that the engine has, in $image.

@@ -14,15 +14,15 @@ runs() { wc -l <log; }
 
 # kept COMMAND...: as npm-install.sh does it: node_modules from the entry, else by the command, and then kept.
 kept() {
-  "$scripts/lib/kept-modules.sh" take "$entry" && return
+  "$scripts/lib/kept-modules.sh" take "$entry" "${how-link}" . && return
   "$@" || return
-  "$scripts/lib/kept-modules.sh" keep "$entry"
+  "$scripts/lib/kept-modules.sh" keep "$entry" "${how-link}" .
 }
 
 @test "-h prints the manual; called wrongly it is exit 2" {
   run -0 "$scripts/lib/kept-modules.sh" -h
-  [[ $output == "kept-modules.sh take|keep ENTRY"* ]]
-  for arguments in "" "take" "keep" "$entry" "steal $entry" "take $entry more"; do
+  [[ $output == "kept-modules.sh takes"* ]]
+  for arguments in "" "take" "keep $entry link" "$entry" "steal $entry link ." "take $entry more ."; do
     # shellcheck disable=SC2086
     run -2 "$scripts/lib/kept-modules.sh" $arguments
     [[ $output == "usage: kept-modules.sh"* ]]
@@ -52,7 +52,7 @@ kept() {
   for damage in 'echo two >' 'rm ' 'touch new-'; do
     kept "${install[@]}"
     [[ ! -s log ]] || rm log
-    (cd "$entry/node_modules/a" && bash -c "${damage}index.js")
+    (cd "$entry/tree/node_modules/a" && bash -c "${damage}index.js")
     run -0 kept "${install[@]}"
     [[ $output == *"is damaged; installing anew"* && $(runs) -eq 1 ]]
     [[ $(ls node_modules/a) == index.js && $(<node_modules/a/index.js) == one ]]
@@ -66,17 +66,17 @@ kept() {
   mkdir "$work/bin"
   printf '#!/bin/sh\nsleep 1\nexec /bin/cp "$@"\n' >"$work/bin/cp"
   chmod +x "$work/bin/cp"
-  PATH=$work/bin:$PATH "$scripts/lib/kept-modules.sh" take "$entry"
+  PATH=$work/bin:$PATH "$scripts/lib/kept-modules.sh" take "$entry" link .
   [[ $(<node_modules/a/index.js) == one && $(runs) -eq 1 ]]
 }
 
 @test "killed while it keeps, it leaves nothing that is used" {
   mkdir "$work/bin"
   # shellcheck disable=SC2016 # for the stub
-  printf '#!/bin/bash\nmkdir "${@: -1}"; echo half >"${@: -1}/half"; echo $$ >%q; exec sleep 60\n' "$work/pid" >"$work/bin/cp"
+  printf '#!/bin/bash\nmkdir -p "${@: -1}"; echo half >"${@: -1}/half"; echo $$ >%q; exec sleep 60\n' "$work/pid" >"$work/bin/cp"
   chmod +x "$work/bin/cp"
   "${install[@]}"
-  PATH=$work/bin:$PATH "$scripts/lib/kept-modules.sh" keep "$entry" 3>&- &
+  PATH=$work/bin:$PATH "$scripts/lib/kept-modules.sh" keep "$entry" link . 3>&- &
   killed=$!
   until_true test -s "$work/pid"
   kill -KILL "$killed" "$(<"$work/pid")"
@@ -144,15 +144,33 @@ kept_or_not() {
   [[ "$(kept_or_not) $(kept_or_not)" == "installed kept" ]]
 }
 
-@test "nothing is kept where the project's own scripts run, where it links to its own folders, or without a lock file" {
-  npm_project
-  for change in '.scripts.postinstall = "node -p 1"' '.scripts.prepare = "node -p 1"' '.workspaces = []'; do
-    jq "$change" "$work/app/package.json" >"$work/changed"
-    commit app package.json "$(<"$work/changed")"
-    [[ "$(kept_or_not) $(kept_or_not)" == "installed installed" ]]
-    jq 'del(.scripts.postinstall, .scripts.prepare, .workspaces)' "$work/app/package.json" >"$work/changed"
-    commit app package.json "$(<"$work/changed")"
+@test "copies are not shared with what is kept, and links are" {
+  for how in copy link; do
+    rm -rf "$entry" node_modules
+    kept "${install[@]}"
+    rm -r node_modules
+    kept false
+    count=$(stat -c %h node_modules/a/index.js)
+    [[ $how == copy && $count -eq 1 || $how == link && $count -eq 2 ]]
   done
+}
+
+@test "each part of a workspace has its modules, and what else is there stays" {
+  make=(bash -c 'mkdir -p {.,packages/a}/node_modules/x; echo one | tee {.,packages/a}/node_modules/x/index.js >out')
+  mkdir -p packages/a packages/b
+  folders=(. packages/a packages/b)
+  "${make[@]}"
+  "$scripts/lib/kept-modules.sh" keep "$entry" link "${folders[@]}"
+  rm -r node_modules packages/a/node_modules
+  echo mine >packages/a/file
+  before=$(stat -c '%a %u %Y' packages/b)
+  "$scripts/lib/kept-modules.sh" take "$entry" link "${folders[@]}"
+  [[ $(<packages/a/node_modules/x/index.js) == one && $(<node_modules/x/index.js) == one ]]
+  [[ $(<packages/a/file) == mine && ! -e packages/b/node_modules && $(stat -c '%a %u %Y' packages/b) == "$before" ]]
+}
+
+@test "nothing is kept without a lock file" {
+  npm_project
   git -C "$work/app" rm -q package-lock.json
   commit app
   [[ "$(kept_or_not) $(kept_or_not)" == "installed installed" ]]

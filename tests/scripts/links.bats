@@ -81,11 +81,11 @@ clone() {
 @test "a link in node_modules' place is not kept" {
   mkdir "$work/project" && cd "$work/project"
   ln -s "$work/outside" node_modules
-  "$scripts/lib/kept-modules.sh" keep "$work/cache/key"
+  "$scripts/lib/kept-modules.sh" keep "$work/cache/key" link .
   [[ -L node_modules && ! -e $work/cache/key ]]
   rm node_modules
   mkdir node_modules
-  "$scripts/lib/kept-modules.sh" keep "$work/cache/key"
+  "$scripts/lib/kept-modules.sh" keep "$work/cache/key" link .
   [[ -d $work/cache/key/node_modules ]]
 }
 

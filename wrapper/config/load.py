@@ -173,7 +173,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Both, over's values first; objects key by key, everything else as a whole."""
     merged = under | over
     for key in under.keys() & over.keys():
-        if isinstance(under[key], dict):
+        if isinstance(under[key], dict) and isinstance(over[key], dict):
             merged[key] = merge(under[key], over[key])
     return merged
 

@@ -1,0 +1,315 @@
+#!/usr/bin/env bash
+# cage.sh runs an install command where strangers' code finds nothing that is not its own
+#
+# cage.sh run SRC CACHE MEMORY PIDS NAMES COMMAND...    in the cage, by bubblewrap
+# cage.sh bare SRC CACHE MEMORY PIDS NAMES COMMAND...   without it: tidy, but no boundary
+# cage.sh check                                         says why there can be no cage here
+#
+# In the cage / is read-only; home folders, /run, /tmp, and the builds folder (four above SRC) are
+# empty, but for what PATH, the resolver and the CA variables name, read-only. Files with secrets
+# and the engine's socket are hidden wherever they are. SRC, without its .git, and CACHE can be
+# written. Processes, IPC and host name are its own; it has no capabilities, and as root a user ID
+# that owns nothing else. ~/.npmrc is there without credentials.
+#
+# Either way the command meets a short list of variables and those in NAMES (with spaces between),
+# and ends with this script. MEMORY (as 4g) and PIDS are its limits where systemd or the kernel's
+# cgroups let us set some; else a line says that there are none.
+#
+# Exit codes: the command's; 97 no cage can be had here; 98 it was ended at its limit of memory
+set -euo pipefail
+shopt -s inherit_errexit
+limits=()
+user=65534
+as_root=''
+if [[ $EUID -eq 0 ]]; then
+  as_root=yes
+fi
+
+# is_below PATH FOLDER...: does it lie in one of them, or is it one?
+is_below() {
+  local folder
+  for folder in "${@:2}"; do
+    if [[ $1/ == "$folder/"* ]]; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+# plan_mounts: sets $mounts and $seals, bubblewrap's options, the last ones to make read-only what was
+# hidden; and $inner_path, PATH in the cage.
+plan_mounts() {
+  local folder file
+  local -a folders=()
+
+  hidden=() seals=()
+  mounts=(--ro-bind / / --proc /proc --dev /dev --perms 1777 --tmpfs /dev/shm)
+  # Sorted, those above others come first.
+  while read -r folder; do
+    parents "$folder"
+    hidden+=("$folder")
+    if [[ $folder == "${HOME-}" || $folder == */tmp ]]; then
+      mounts+=(--perms 1777 --tmpfs "$folder")
+    else
+      mounts+=(--tmpfs "$folder")
+      seals+=(--remount-ro "$folder")
+    fi
+  done < <(realpath -qe -- /root /home /run /tmp /var/tmp "${HOME:-/}" "${builds:-/}" \
+    | LC_ALL=C sort -u | grep -vx /)
+
+  inner_path=''
+  IFS=: read -ra folders <<<"$PATH"
+  for folder in "${folders[@]}"; do
+    if folder=$(realpath -e -- "$folder" 2>/dev/null) && [[ -d $folder ]]; then
+      inner_path+=${inner_path:+:}$folder
+      show_tools "$folder"
+    fi
+  done
+
+  for file in /etc/resolv.conf "${NODE_EXTRA_CA_CERTS-}" "${SSL_CERT_FILE-}" "${SSL_CERT_DIR-}"; do
+    if [[ $file && -e $file ]]; then
+      show "$file"
+      show "$(realpath -- "$file")"
+    fi
+  done
+}
+
+# show PATH: makes it visible, read-only, where it is hidden.
+show() {
+  if is_below "$1" "${hidden[@]}"; then
+    parents "$1"
+    mounts+=(--ro-bind "$1" "$1")
+  fi
+}
+
+# parents PATH: the folders above it, of those that are hidden, can be passed through. (bubblewrap
+# 0.8 makes them for root alone.)
+parents() {
+  local above=${1%/*}
+  local -a missing=()
+  while is_below "${above%/*}" "${hidden[@]}"; do
+    missing=(--perms 0755 --dir "$above" "${missing[@]}")
+    above=${above%/*}
+  done
+  mounts+=("${missing[@]}")
+}
+
+# show_tools FOLDER: one of PATH. The programs of version managers (nvm, pyenv, volta, asdf) need
+# what lies beside their folder.
+show_tools() {
+  local above=${1%/*} each
+  for each in lib/node_modules versions libexec installs tools; do
+    if [[ -d $above/$each && $HOME/ != "$above/"* ]]; then
+      show "$above"
+      return
+    fi
+  done
+  show "$1"
+}
+
+# hide: covers what holds secrets, wherever it lies.
+hide() {
+  local path socket=${DOCKER_HOST-}
+  for path in "${GITHUB_TOKEN_FILE-}" "${SECRETS-}" "${NOTIFY_FILE-}" "${DOCKER_CONFIG-}" \
+    "${SSH_AUTH_SOCK-}" "${socket#unix://}" /var/run/docker.sock; do
+    if [[ ! $path ]] || ! path=$(realpath -e -- "$path" 2>/dev/null); then
+      continue
+    elif [[ -d $path ]]; then
+      mounts+=(--tmpfs "$path")
+      seals+=(--remount-ro "$path")
+    else
+      mounts+=(--ro-bind /dev/null "$path")
+    fi
+  done
+}
+
+# cage COMMAND...: runs it in the cage that $mounts describe.
+cage() {
+  local -a options=(--unshare-pid --unshare-ipc --unshare-uts --die-with-parent --new-session)
+  local -a drop=()
+
+  options+=(--cap-drop ALL)
+  if [[ $as_root ]]; then
+    # Root's number reads root's files, with capabilities or without.
+    options+=(--cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP)
+    drop=(setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs
+      --inh-caps=-all --bounding-set=-all --)
+  fi
+  "${limits[@]}" bwrap "${mounts[@]}" "${seals[@]}" "${options[@]}" -- "${drop[@]}" "$@"
+}
+
+# clean_environment NAME...: what is exported from here on are these, and a short list.
+clean_environment() {
+  local name
+  local kept=" PATH HOME USER LANG LC_ALL TZ HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy"
+  kept+=" no_proxy NODE_EXTRA_CA_CERTS SSL_CERT_FILE SSL_CERT_DIR $* "
+  for name in $(compgen -e); do
+    if [[ $kept != *" $name "* || ! ${!name} ]]; then
+      unset "$name"
+    fi
+  done
+}
+
+# limit MEMORY PIDS: sets $limits, a command that runs others within them; or puts this process into
+# a cgroup of its own, of which $groups are the folders. Version 1 has a tree for each controller,
+# version 2 one for all: https://docs.kernel.org/admin-guide/cgroup-v2.html
+limit() {
+  local controller own folder bytes
+
+  limits=() groups=()
+  if systemd_limits "$@"; then
+    return
+  fi
+
+  bytes=$(numfmt --from=iec "${1^^}")
+  for controller in memory pids; do
+    own=$(sed -nE "s/^[0-9]+:([a-z,]*,)?$controller(,[a-z,]*)?:(.*)/$controller\3/p" /proc/self/cgroup)
+    if [[ ! $own ]]; then
+      own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+    fi
+    folder=/sys/fs/cgroup/$own/docker-build-server.$$
+    mkdir -p -- "$folder" || return
+    groups+=("$folder")
+    write_limit "$controller" "$folder" "$bytes" "$2" || return
+    echo "$$" >"$folder/cgroup.procs" || return
+  done 2>/dev/null
+}
+
+# systemd_limits MEMORY PIDS: by a scope, where systemd runs and lets us have one.
+systemd_limits() {
+  if [[ ! -d /run/systemd/system ]]; then
+    return 1
+  fi
+
+  limits=(systemd-run --scope --quiet --collect -p "MemoryMax=${1^^}" -p MemorySwapMax=0
+    -p "TasksMax=$2")
+  if [[ ! $as_root ]]; then
+    limits+=(--user)
+  fi
+  if ! "${limits[@]}" -- true </dev/null 2>/dev/null; then
+    limits=()
+    return 1
+  fi
+}
+
+# write_limit CONTROLLER FOLDER BYTES PIDS: fails where the folder has no such limit.
+write_limit() {
+  if [[ $1 == pids ]]; then
+    echo "$4" >"$2/pids.max"
+  elif [[ -e $2/memory.max ]]; then
+    echo "$3" >"$2/memory.max" && echo 0 >"$2/memory.swap.max"
+  else
+    echo "$3" >"$2/memory.limit_in_bytes"
+  fi
+}
+
+# leave_groups: removes the cgroups, with this process outside. What it says is whether the kernel
+# ended something in them for want of memory.
+leave_groups() {
+  local folder killed=1
+
+  for folder in "${groups[@]}"; do
+    if grep -qsE '^oom_kill [1-9]' "$folder/memory.oom_control" "$folder/memory.events"; then
+      killed=0
+    fi
+    echo "$$" >"${folder%/*}/cgroup.procs" || true
+    rmdir -- "$folder" || true
+  done 2>/dev/null
+  return "$killed"
+}
+
+# bare COMMAND...: runs it without a cage, in a PID namespace where one can be had. That ends with
+# its first process: a bash, as a process with the number 1 sleeps through any TERM that it does not
+# handle, and npm handles none.
+bare() {
+  local wait_for_it='trap "exit 143" TERM; "$@" & wait "$!"'
+  local -a private=(--pid --fork --kill-child --mount-proc) namespace=()
+
+  if unshare "${private[@]}" true 2>/dev/null; then
+    namespace=(unshare "${private[@]}")
+  elif unshare --user --map-current-user "${private[@]}" true 2>/dev/null; then
+    namespace=(unshare --user --map-current-user "${private[@]}")
+  fi
+  "${limits[@]}" "${namespace[@]}" bash -c "$wait_for_it" bash "$@"
+}
+
+# check: says on standard output why there can be no cage.
+check() {
+  local words
+  if ! command -v bwrap >/dev/null; then
+    echo "bubblewrap is not here (install it: apt-get install bubblewrap)"
+    return 97
+  fi
+
+  if ! words=$(cage true 2>&1 </dev/null); then
+    words=${words##*$'\n'}
+    if [[ $words == *namespace* ]]; then
+      words+=" (allow them: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu"
+      words+=" kernel.apparmor_restrict_unprivileged_userns=0)"
+    fi
+    echo "bubblewrap does not work here: $words"
+    return 97
+  fi
+}
+
+if [[ ${1-} == -h ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"
+  exit 0
+fi
+
+if [[ ${1-} == check && $# -eq 1 ]]; then
+  plan_mounts
+  check
+  exit
+fi
+
+if [[ $# -lt 7 || ! $1 =~ ^(run|bare)$ ]]; then
+  echo "usage: cage.sh check | cage.sh run|bare SRC CACHE MEMORY PIDS NAMES COMMAND... (-h explains)" >&2
+  exit 2
+fi
+
+mode=$1 src=$2 cache=$3 memory=$4 pids=$5
+read -ra names <<<"$6"
+shift 6
+if [[ $mode == run ]]; then
+  user=$(stat -c %u -- "$src")
+  if [[ $as_root && $user -eq 0 ]]; then
+    echo "cage.sh: $src belongs to root, which no cage holds (give it to another user)" >&2
+    exit 2
+  fi
+  builds=${src%/*/*/*/*}
+  plan_mounts
+  parents "$src"
+  parents "$cache"
+  mounts+=(--bind "$src" "$src" --bind "$cache" "$cache" --chdir "$PWD")
+  if [[ -d $src/.git ]]; then
+    mounts+=(--tmpfs "$src/.git")
+  fi
+  hide
+  if [[ -f $HOME/.npmrc ]]; then
+    exec {npmrc}< <(grep -vE '_auth|_password|username|certfile|keyfile' -- "$HOME/.npmrc")
+    mounts+=(--perms 0644 --ro-bind-data "$npmrc" "$HOME/.npmrc")
+  fi
+fi
+
+groups=() limits=()
+if ! limit "$memory" "$pids"; then
+  echo "cage.sh: no limits on memory and processes: neither systemd nor a cgroup can be had"
+fi
+trap leave_groups EXIT
+
+clean_environment "${names[@]}"
+if [[ $mode == run ]]; then
+  export PATH=$inner_path
+fi
+code=0
+if [[ $mode == run ]]; then
+  cage "$@" </dev/null || code=$?
+else
+  bare "$@" </dev/null || code=$?
+fi
+trap - EXIT
+if leave_groups && [[ $code -ne 0 ]]; then
+  code=98
+fi
+exit "$code"

@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# secrets.sh finds the secrets that a build's settings name, as files below $SECRETS. common.sh
+# sources it.
+#
+# SECRETS is a folder that only the server's user reads. A secret NAME is SECRETS/OWNER/NAME/NAME of
+# the repository, else SECRETS/NAME. A value never stands in an argument, nor in the build directory.
+
+# secret_file NAME: prints its path; fails where it is not there.
+secret_file() {
+  local file repository
+
+  repository=$(setting repository)
+  for file in "${SECRETS:-/nowhere}/$repository/$1" "${SECRETS:-/nowhere}/$1"; do
+    if [[ -f $file && -r $file ]]; then
+      printf %s "$file"
+      return
+    fi
+  done
+  return 1
+}
+
+# find_secrets: sets $secret_files to those that the settings name, for who masks them, and
+# $missing_secret to the name of one that is not there.
+find_secrets() {
+  local file name
+  local -a names
+
+  list_setting names secrets
+  for file in "$build"/settings/{install,test}/env/*.secret; do
+    if [[ -f $file ]]; then
+      names+=("$(<"$file")")
+    fi
+  done
+
+  secret_files=() missing_secret=''
+  for name in "${names[@]}"; do
+    if file=$(secret_file "$name"); then
+      secret_files+=("$file")
+    else
+      missing_secret=$name
+    fi
+  done
+}
+
+# need_secrets: fails where one is missing. That is ours, and will be so the next time too.
+need_secrets() {
+  if [[ $missing_secret ]]; then
+    fail_for_good "there is no secret $missing_secret" \
+      "(put it into a file $missing_secret in ${SECRETS:-a folder, which SECRETS is to name})"
+  fi
+}
+
+# each_variable FOLDER COMMAND: calls it with NAME, VALUE and `secret` or nothing, for each of
+# settings/FOLDER.
+each_variable() {
+  local file name value secret
+
+  for file in "$build/settings/$1"/*; do
+    if [[ ! -f $file ]]; then
+      continue
+    fi
+    name=${file##*/} secret=''
+    if [[ $name == *.secret ]]; then
+      name=${name%.secret} secret=secret
+      value=$(<"$(secret_file "$(<"$file")")") # the newline of an editor at its end is none of it
+    else
+      IFS= read -r -d '' value <"$file" || true # unlike $(<) keeps newlines at the end
+    fi
+    "$2" "$name" "$value" "$secret"
+  done
+}
+
+# export_variables FOLDER: exports those of settings/FOLDER, and adds their names to $names. It is
+# for a subshell, as nothing else is to see them.
+export_variables() { each_variable "$1" export_one; }
+export_one() {
+  export "$1=$2"
+  names+=("$1")
+}
+
+# export_for_container FOLDER: sets $variables to options of docker run for them. Only of secrets the
+# client learns the value from its own environment, which others may change it by, as PATH.
+export_for_container() {
+  variables=()
+  each_variable "$1" container_option
+}
+container_option() {
+  if [[ $3 ]]; then
+    export "$1=$2"
+    variables+=("--env=$1")
+  else
+    variables+=("--env=$1=$2")
+  fi
+}
