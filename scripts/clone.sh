@@ -18,6 +18,7 @@ shopt -s inherit_errexit
 keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+umask 022 # for what becomes an image, whatever the operator's is
 
 # remote ARGS...: git on the network; its housekeeping stays in the foreground.
 remote() {

@@ -17,6 +17,9 @@ fi
 build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
 
+# Builds are for their user and the folder's group.
+umask 027
+
 # The token is for git's network calls alone: a script that makes some sets this before it sources.
 if [[ ! ${keep_token-} ]]; then
   unset GITHUB_TOKEN GITHUB_TOKEN_FILE
