@@ -18,7 +18,6 @@ shopt -s inherit_errexit
 keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
-umask 022 # for what becomes an image, whatever the operator's is
 
 # remote ARGS...: git on the network; its housekeeping stays in the foreground.
 remote() {
@@ -215,6 +214,7 @@ fetch_lfs_files() {
 }
 
 open_build "$@"
+umask 022 # for what becomes an image, whatever the operator's is
 url=$(<"$build/settings/url")
 commit=$(fact commit)
 mirror=$cache/git/$entry.git

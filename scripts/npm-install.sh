@@ -18,7 +18,6 @@ set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
-umask 022 # for what becomes an image, whatever the operator's is
 
 # choose_command: sets $command, which the settings name or else the lock file decides.
 choose_command() {
@@ -175,6 +174,7 @@ renew_times() {
 }
 
 open_build "$@"
+umask 022 # for what becomes an image, whatever the operator's is
 need src
 context=$(<"$build/settings/context")
 image=$(setting install/image)
