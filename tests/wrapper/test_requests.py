@@ -134,6 +134,7 @@ def test_a_poller_that_does_not_answer(tmp_path, side):
     ],
 )
 def test_what_is_no_request_goes_and_is_said(side, terminal, content, why):
+    terminal.open()
     put(side, "a.json", content)
     side.look()
     assert side.left() == ["answers"] and not side.asked
@@ -141,6 +142,7 @@ def test_what_is_no_request_goes_and_is_said(side, terminal, content, why):
 
 
 def test_what_is_no_regular_file_goes(side, terminal, tmp_path):
+    terminal.open()
     (tmp_path / "elsewhere").write_text(request())
     (side.folder / "link.json").symlink_to(tmp_path / "elsewhere")
     os.mkfifo(side.folder / "pipe.json")
