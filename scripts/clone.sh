@@ -2,8 +2,9 @@
 # clone.sh BUILD puts the source at exactly the build's commit into src/
 #
 # Reads   build.json, and the setting url
-# Writes  src/   the work tree, its HEAD detached at `commit`; all tags and history, submodules,
-#                LFS files
+# Writes  src/     the work tree, its HEAD detached at the commit; all tags and history, submodules,
+#                  LFS files
+#         commit   the commit's author, and its subject, a line each
 # Keeps   builds/.cache/git/OWNER/NAME.git, a mirror: one fetch a build, hard links from there. It
 #         may be deleted at any time; damaged, it is made anew.
 # HISTORY_ONLY=1 leaves submodules and LFS files out (so `plan` does).
@@ -215,6 +216,7 @@ fetch_lfs_files() {
 }
 
 open_build "$@"
+umask 022 # for what becomes an image, whatever the operator's is
 url=$(<"$build/settings/url")
 commit=$(fact commit)
 mirror=$cache/git/$entry.git
@@ -248,3 +250,4 @@ fi
 flock -u "$cache_lock" # what git may have left running is to hold it no longer
 rm -rf -- "$build/src"
 mv -T -- "$half" "$build/src"
+leave commit "$(in_src log -1 --format='%an%n%s')"$'\n'

@@ -257,6 +257,7 @@ renew_times() {
 }
 
 open_build "$@"
+umask 022 # for what becomes an image, whatever the operator's is
 need src
 context=$(<"$build/settings/context")
 image=$(setting install/image)

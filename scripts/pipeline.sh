@@ -224,8 +224,8 @@ finish() {
     --arg version "$(text_of version)" --arg image "$(text_of image)" \
     --arg pushed "$(text_of pushed)" "$result_json")
   leave result.json "$result"$'\n'
-  if [[ -e $build/cancelled ]]; then
-    rm -f -- "$build/cancelled"
+  if [[ -e $build/cancelled || -e $build/rerun ]]; then
+    rm -f -- "$build"/{cancelled,rerun}
   fi
   echo "pipeline.sh: $1${failed:+ at $failed}"
   exit "$2"

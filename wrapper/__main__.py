@@ -8,8 +8,13 @@ from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from wrapper.config.load import Config, ConfigError, default_source, load, usual_builds
+
+_WHAT = (
+    "a ref, a build's ID, a version, 7 digits of a commit, or REPO: its newest build"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except ConfigError as e:
         print(e, file=sys.stderr)
+        return 1
+    except PermissionError as e:
+        advice = "the builds are for their user and the folder's group: ls -ld tells"
+        print(f"{e.filename}: permission denied ({advice})", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Python would flush once more at its end, and complain.
@@ -69,15 +78,38 @@ def _parser() -> argparse.ArgumentParser:
     why = command("why", _builds, "the story of a commit, branch or tag")
     why.add_argument("name", metavar="SHA|REF")
     cancel = command("cancel", _builds, "end a build")
-    cancel.add_argument("build", metavar="BUILD", help="its directory or ID")
+    cancel.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
+    plan = command("plan", load, "version, tags and labels of a ref, without building")
+    plan.add_argument("repository", metavar="REPO")
+    plan.add_argument("ref", metavar="REF", nargs="?")
+    trigger = command("trigger", _builds, "have the poller build something")
+    trigger.add_argument("repository", metavar="REPO")
+    trigger.add_argument("what", metavar="WHAT", nargs="?", help=_WHAT)
+    rerun = command("rerun", _builds, "have the poller run a build once more")
+    rerun.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
+    rerun.add_argument("--from", dest="step", metavar="STEP", help="go on from a step")
     for name, words in (
-        ("plan", "version, tags and labels of a ref, without building"),
-        ("trigger", "put a ref into the poller's queue"),
+        ("pause", "let nothing start, for maintenance"),
+        ("resume", "what was paused goes on"),
     ):
-        asked = command(name, load, words)
-        asked.add_argument("repository", metavar="REPO")
-        asked.add_argument("ref", metavar="REF", nargs="?")
+        one = command(name, _builds, words)
+        one.add_argument("repository", metavar="REPO", nargs="?", help="else all")
     return parser
+
+
+class _What(argparse.Action):
+    """WHAT, or REPO WHAT."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        if len(values) > 2:
+            parser.error("more than REPO and WHAT")
+        setattr(namespace, self.dest, values)
 
 
 def _count(text: str) -> int:
@@ -98,6 +130,7 @@ def _builds(source: str) -> Path:
 def _poll(source: str, once: bool) -> int:
     from wrapper.poller import Poller
 
+    os.umask(0o027)  # builds are for their user and the folder's group
     poller = Poller(source)
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda number, _: poller.stop(number))

@@ -15,15 +15,17 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from wrapper.builds.directory import Build
+from wrapper.builds.inbox import Inbox
 from wrapper.builds.lock import Locked, lock
 from wrapper.builds.process import Pipeline
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
-from wrapper.config.files import watch_file
+from wrapper.config.files import watch_file, watch_folder
 from wrapper.config.load import Config, remarks
 from wrapper.config.reload import ConfigWatch, changes
 from wrapper.console import say
 from wrapper.github.client import GitHub
+from wrapper.pushes.actions import Actions
 from wrapper.pushes.repository import FEED, GIT, Repository
 
 ME = "poller"
@@ -80,7 +82,7 @@ class Poller:
         """
         self._config = config = self._watch.start()
         builds = config.builds
-        builds.mkdir(parents=True, exist_ok=True)
+        builds.mkdir(0o750, parents=True, exist_ok=True)
         try:
             with lock(builds / ".lock"):
                 self._once = once
@@ -105,15 +107,22 @@ class Poller:
             self._pipeline,
             self._later,
         )
+        actions = Actions(
+            builds, lambda: self._config.repositories, self._queue.reopen, self._later
+        )
+        self._inbox = Inbox(builds, actions.perform, self._later)
+        requests = self._inbox.open()
         self._configure(self._config)
         for lane in self._todo:
             for _ in range(SIDE_BY_SIDE[lane[1]]):
                 threading.Thread(target=self._visit, args=lane, daemon=True).start()
         wake = watch_file(builds / ".wake", lambda: self._calls.put(self._look))
+        asked = watch_folder(requests, lambda: self._calls.put(self._inbox.look))
         say(ME, f"{len(self._repositories)} repositories, builds in {builds}")
         while not self._finished():
             self._tick()
         wake.stop()
+        asked.stop()
         for lane, todo in self._todo.items():
             for _ in range(SIDE_BY_SIDE[lane[1]]):
                 todo.put(None)
@@ -129,7 +138,7 @@ class Poller:
             return False
         if self._stopped_by:
             return not self._visiting or self._patience < time.monotonic()
-        looked = self._look_due > time.monotonic()
+        looked = self._look_due > time.monotonic() and not self._inbox.busy()
         return looked and not self._next and not self._visiting
 
     def _tick(self) -> None:
@@ -199,6 +208,8 @@ class Poller:
     def _look_at_queue(self) -> float:
         """Starts builds; seconds to the next look."""
         try:
+            if not self._stopped_by:
+                self._inbox.look()
             self._queue.look(0 if self._stopped_by else self._config.concurrency)
         except Exception as e:  # a folder that cannot be read, say
             say(ME, _internal(e))

@@ -22,6 +22,9 @@ umask 027
 build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
 
+# Builds are for their user and the folder's group.
+umask 027
+
 # The token is for git's network calls alone: a script that makes some sets this before it sources.
 # (The path of its file stays, for the cage to hide it.)
 if [[ ! ${keep_token-} ]]; then

@@ -95,6 +95,9 @@ else # a version without settings/ has staged it
   skip_ci=$(jq -r '.settings.skip_ci | if . == null then true else . end' "$build/build.json")
   url=$(fact url)
 fi
+if [[ -e $build/rerun ]]; then
+  exit 1 # somebody wants it
+fi
 if [[ $skip_ci == false || $ref != refs/heads/* || ! $source =~ ^(event|sweep)$ ]]; then
   exit 1
 fi

@@ -12,7 +12,7 @@ step() {
   leaves[$1]=${*:2}
 }
 
-step clone src
+step clone src commit
 step npm-install
 step version version tags labels
 step build image

@@ -21,6 +21,7 @@ class Stub(Pipeline):
     most: ClassVar[list[int]] = []  # how many ran at once, at each start
     code = 0  # other than 0: no result is left
     marks = False  # [skip ci] is honoured
+    froms: ClassVar[list[str | None]] = []  # the step that each was to go on from
 
     def __init__(self, build):
         super().__init__(build)
@@ -30,6 +31,7 @@ class Stub(Pipeline):
     def run(self):
         self.running.add(self.build.id)
         self.most.append(len(self.running))
+        self.froms.append(self.build.rerun)
         while not self.gate.wait(0.01) and not self.stopped.is_set():
             pass
         if not self.code and not self.stopped.is_set():
@@ -115,6 +117,7 @@ def reset_stub():
     Stub.gate.set()
     Stub.running.clear()
     Stub.most.clear()
+    Stub.froms.clear()
     Stub.code = 0
     Stub.marks = False
 

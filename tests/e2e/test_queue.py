@@ -12,10 +12,11 @@ import pytest
 from tests.e2e.conftest import Stub
 from tests.support.parts import ROOT, wait_for
 from wrapper.__main__ import main
+from wrapper.builds import ending
 from wrapper.builds.directory import builds_in
 from wrapper.builds.lock import held, lock
 from wrapper.builds.queue import RUNS
-from wrapper.commands import cancel, status, why
+from wrapper.commands import status, why
 
 MAIN = "refs/heads/main"
 
@@ -125,15 +126,72 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     [build] = builds_in(poller.folder / name)
     state = json.loads((poller.folder / name / "state.json").read_text())
     assert state["latest"] == {MAIN: {"build": build.id, "seconds": []}}
-    assert "asked for by trigger" in poller.output
+    assert "asked for by trigger, " in poller.output
 
 
-def test_trigger_without_a_poller_says_that_it_waits(watched, name, capfd):
+def test_without_a_poller_nothing_is_asked(watched, name, capfd):
     _, poller = watched()
     poller.stop()
     capfd.readouterr()
-    assert main(["trigger", "--config", str(poller.config), name]) == 0
-    assert "no poller runs: it waits for one (make poll)" in capfd.readouterr().err
+    assert main(["trigger", "--config", str(poller.config), name]) == 69
+    assert f"no poller runs for {poller.folder}" in capfd.readouterr().err
+    assert list((poller.folder / ".requests").glob("*.json")) == []
+
+
+def test_a_build_runs_once_more(watched, name, capfd):
+    tree, poller = watched()
+    pushes(tree)
+    wait_for(lambda: poller.states(name) == ["success"])
+    [build] = builds_in(poller.folder / name)
+    poller.says("finished main")
+    (poller.folder / ".pause").touch()
+    for count in 2, 3:
+        pushes(tree)
+        wait_for(partial(poller.counts, name, count))
+    config = ["--config", str(poller.config)]
+    assert main(["rerun", *config, name, tree.head]) == 69  # it waits
+    assert main(["rerun", *config, build.id, "--from", "build"]) == 0
+    wait_for(lambda: poller.states(name)[0] == "queued")
+    assert build.rerun == "build"
+    poller.settled(name)
+    Stub.froms.clear()
+    assert main(["resume", *config]) == 0
+    wait_for(lambda: poller.states(name) == ["success", "superseded", "success"])
+    assert Stub.froms == ["build", None]
+    assert build.rerun is None
+    lines = map(json.loads, (poller.folder / "journal.jsonl").read_text().splitlines())
+    told = [line["what"] for line in lines if line["build"] == build.id]
+    assert told == ["staged", "started", "finished", "rerun", "started", "finished"]
+
+
+def test_rerun_says_what_is_wrong(watched, name, capfd):
+    tree, poller, _, config = waits(watched, name)
+    assert main(["rerun", *config, "nothing"]) == 2
+    assert main(["rerun", *config, name, "--from", "nothing"]) == 2
+    environment = {"PYTHON": sys.executable, "CONFIG": str(poller.config)}
+    command = [ROOT / "scripts/stage.sh", name, MAIN, tree.head]
+    subprocess.run(command, env=environment | {"PATH": "/bin:/usr/bin"}, check=True)
+    assert main(["rerun", *config, name]) == 1
+    said = capfd.readouterr().err
+    assert "nothing is no step (one of clone, npm-install" in said
+    assert "was staged by hand (FROM=clone scripts/pipeline.sh" in said
+
+
+def test_pause_and_resume(watched, name, capfd):
+    tree, poller = watched()
+    config = ["--config", str(poller.config)]
+    assert main(["pause", *config, name]) == main(["pause", *config, name]) == 0
+    assert main(["pause", *config, "no/such"]) == 2
+    assert main(["pause", *config, "../.."]) == 2
+    pushes(tree)
+    poller.has(name, (MAIN, tree.head))
+    assert poller.states(name) == ["queued"]
+    assert main(["resume", *config, name]) == main(["resume", *config, name]) == 0
+    wait_for(lambda: poller.states(name) == ["success"])
+    lines = map(json.loads, (poller.folder / "journal.jsonl").read_text().splitlines())
+    told = [line["what"] for line in lines]
+    assert told.count("pause") == told.count("resume") == 1
+    assert "is not paused" in capfd.readouterr().out
 
 
 def waits(watched, name):
@@ -302,7 +360,7 @@ def test_a_directory_that_cannot_be_read_stops_no_other(watched, name):
 def test_cancel_of_a_process_that_is_gone_or_of_a_pattern(watched, name, monkeypatch):
     _, _, build, config = waits(watched, name)
     assert main(["cancel", *config, "*"]) == 2
-    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    monkeypatch.setattr(ending, "PATIENCE", 0.3)
     with lock(build.path / "lock"):
         (build.path / "lock").write_text("4194305\n")  # no process has such a number
         assert main(["cancel", *config, build.id]) == 1
@@ -333,7 +391,7 @@ def test_a_repository_taken_out_of_the_configuration_still_has_its_builds_built(
 
 def test_cancel_of_a_build_on_another_host_leaves_a_wish(watched, name, monkeypatch):
     _, _, build, config = waits(watched, name)
-    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    monkeypatch.setattr(ending, "PATIENCE", 0.3)
     with subprocess.Popen(["sleep", "60"]) as process, lock(build.path / "lock"):
         (build.path / "lock").write_text(f"elsewhere {process.pid} 0123456789abcdef\n")
         assert main(["cancel", *config, build.id]) == 1
@@ -347,7 +405,7 @@ def test_cancel_of_a_build_on_another_host_leaves_a_wish(watched, name, monkeypa
 
 def test_cancel_of_a_build_that_an_older_version_runs(watched, name, monkeypatch):
     _, _, build, config = waits(watched, name)
-    monkeypatch.setattr(cancel, "PATIENCE", 0.3)
+    monkeypatch.setattr(ending, "PATIENCE", 0.3)
     with subprocess.Popen(["sleep", "60"]) as process, lock(build.path / "lock"):
         (build.path / "lock").write_text(f"{process.pid}\n")
         assert main(["cancel", *config, build.id]) == 1

@@ -599,3 +599,14 @@ lfs() {
   : >"$build/build.json"
   fails 2 'build.json cannot be read (stage the build again)' "$scripts/clone.sh" "$build"
 }
+
+@test "what becomes an image has the same modes whatever the umask; the rest is for the group" {
+  for mask in 002 077; do
+    umask "$mask"
+    commit app file "$mask"
+    stage
+    steps clone
+    [[ $(stat -c %a "$build/src" "$build/src/file" | paste -sd ' ') == '755 644' ]]
+    [[ $(stat -c %a "$build" "$build/build.json" "$build/console.log" | paste -sd ' ') == '750 640 640' ]]
+  done
+}

@@ -28,6 +28,11 @@ class Build:
         self.id = path.name
         self.repository = "/".join(path.parts[-3:-1])  # the entry's name
 
+    @property
+    def name(self) -> str:
+        """OWNER/NAME/ID, by which others mean it."""
+        return f"{self.repository}/{self.id}"
+
     @cached_property
     def info(self) -> dict[str, Any]:
         """build.json, which never changes; {} where it cannot be read."""
@@ -59,6 +64,24 @@ class Build:
     def ours(self) -> bool:
         """Is it a poller's? Builds that a person staged are left alone."""
         return self.info.get("source") in ("event", "sweep", "trigger")
+
+    @property
+    def version(self) -> str | None:
+        """The SemVer; None as long as it has none."""
+        try:
+            return (self.path / "version").read_text(errors="replace").strip() or None
+        except FileNotFoundError:
+            return None
+
+    @property
+    def rerun(self) -> str | None:
+        """The step from which a person wants it once more ("": from the first); None:
+        nobody does, or it has run since.
+        """
+        try:
+            return (self.path / "rerun").read_text(errors="replace").strip()
+        except OSError:
+            return None
 
     def result(self) -> dict[str, Any] | None:
         """result.json; None while the build is not finished."""
@@ -105,7 +128,23 @@ class Build:
             return "running"
         if not self.ours:
             return "staged"  # whatever steps it has had
-        return "interrupted" if (self.path / "console.log").exists() else "queued"
+        ran = (self.path / "console.log").exists() and self.rerun is None
+        return "interrupted" if ran else "queued"
+
+    def reopen(self, step: str) -> bool:
+        """Has a build that has ended run once more, from a step on ("": the first).
+
+        False where it has no result, or is being worked on. Raises OSError.
+        """
+        try:
+            with lock(self.path / "lock", sign=False):
+                if self.result() is None:
+                    return False
+                write(self.path / "rerun", f"{step}\n")
+                (self.path / "result.json").unlink()
+                return True
+        except Locked:
+            return False
 
     def close(self, status: str, message: str) -> bool:
         """Ends a build that is not running, without running it.
@@ -117,6 +156,7 @@ class Build:
                 if self.newer or self.result() is not None:
                     return False
                 write_json(self.path / "result.json", _result(status, message))
+                (self.path / "rerun").unlink(missing_ok=True)
                 return True
         except (Locked, OSError):
             return False
@@ -165,7 +205,11 @@ def is_id(name: str) -> bool:
 
 
 def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
-    """Waiting builds that need not run, each with the newer push of the same branch."""
+    """Waiting builds that need not run, each with the newer push of the same branch.
+
+    One that a person wants to run once more is no push, and runs.
+    """
+    waiting = [build for build in waiting if build.rerun is None]
     pushed = sorted(waiting, key=lambda b: b.place)
     newest = {b.ref: b for b in pushed if b.ref.startswith("refs/heads/")}
     for build in waiting:

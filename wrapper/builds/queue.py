@@ -96,6 +96,11 @@ class Queue:
         if not self._ended_by and self._pruning.acquire(blocking=False):
             threading.Thread(target=self._prune, name="prune", daemon=True).start()
 
+    def reopen(self, build: Build) -> None:
+        """A build that had ended is to run once more."""
+        self._settled.get(build.path.parent, set()).discard(build.id)
+        self._runs.pop(build.id, None)
+
     def signal(self, number: int) -> None:
         """TERM or INT for all that is running."""
         self._ended_by = number
@@ -211,7 +216,9 @@ class Queue:
 
     def _start(self, build: Build) -> None:
         why = f"after {_age(build):.0f} s in the queue"
-        if (build.path / "console.log").exists():
+        if build.rerun is not None:
+            why = f"once more{f', from {build.rerun}' if build.rerun else ''}"
+        elif (build.path / "console.log").exists():
             why = "again, as it was interrupted"
         journal.tell(self._builds, build.repository, "started", why, build=build)
         pipeline = self._pipeline(build)

@@ -38,6 +38,10 @@ class Store:
         for id, folder in merge(*lists, reverse=True):
             yield Build(Path(folder, id))
 
+    def repositories(self) -> list[Path]:
+        """Each one's folder, OWNER/NAME."""
+        return [Path(folder) for folder in self._folders()]
+
     def count(self, repository: str | None = None) -> int:
         return sum(map(len, self._ids(repository).values()))
 

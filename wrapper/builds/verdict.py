@@ -47,6 +47,14 @@ def pushed(result: dict[str, Any]) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
+def failing(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of console.log that say why: line (from 1), offset, text."""
+    lines = result.get("failing")
+    found = lines if isinstance(lines, list) else []
+    keys = {"line", "offset", "text"}
+    return [line for line in found if isinstance(line, dict) and keys <= line.keys()]
+
+
 def published(result: dict[str, Any]) -> str:
     """Version and image tags of what was pushed: 1.2.3 as 1.2.3, 1.2, latest"""
     names = [name.partition("@")[0] for name in pushed(result)]

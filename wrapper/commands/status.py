@@ -38,7 +38,7 @@ def run(
         print(line(f"{folder}: {reason}"))
     if older := total - len(shown):
         print(f"{older} older build{'s' * (older > 1)} (-n N, or --all)")
-    return 0
+    return int(str(builds) in store.closed)
 
 
 def _row(build: Build) -> tuple[str, ...]:

@@ -35,6 +35,22 @@ def watch_file(path: Path, callback: Callable[[], None]) -> BaseObserver:
     return observer
 
 
+def watch_folder(folder: Path, callback: Callable[[], None]) -> BaseObserver:
+    """Calls back when something in a folder is made, or renamed into its place.
+
+    The folder must exist and stay. stop() and join() of the result end it.
+    """
+
+    def on_event(paths: set[str], kind: str) -> None:
+        if kind in ("created", "moved"):
+            callback()
+
+    observer = Observer()
+    observer.schedule(_Handler(on_event), os.fspath(folder))
+    observer.start()
+    return observer
+
+
 def on_the_way(path: str) -> set[str]:
     """The paths whose change can change what a path leads to: the file, its folder,
     each symbolic link on the way. Where something is missing the way ends with it.

@@ -42,6 +42,12 @@ def schema() -> dict[str, Any]:
     return document
 
 
+def steps() -> list[str]:
+    """The steps of a build, in order; scripts/lib/steps.sh has the same list."""
+    limits = schema()["$defs"]["settings"]["properties"]["timeouts"]
+    return list(limits["properties"])
+
+
 def defaults(part: dict[str, Any]) -> dict[str, Any]:
     """The defaults of an object's keys, of objects inside it too, as a new document."""
     found: dict[str, Any] = {}
