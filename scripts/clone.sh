@@ -19,7 +19,6 @@ shopt -s inherit_errexit
 keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
-umask 022 # what becomes an image is the same whatever the operator's is
 
 # remote ARGS...: git on the network; its housekeeping stays in the foreground.
 remote() {
@@ -219,7 +218,7 @@ open_build "$@"
 umask 022 # for what becomes an image, whatever the operator's is
 url=$(<"$build/settings/url")
 commit=$(fact commit)
-mirror=$cache/git/$entry.git
+mirror=$cache/git/$(repository).git
 half=$build/.src.tmp
 unfiltered=(-c filter.lfs.process= -c filter.lfs.smudge= -c filter.lfs.required=false)
 

@@ -20,7 +20,6 @@ set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
-umask 022 # what becomes an image is the same whatever the operator's is
 . "${self%/*}/lib/dockerfile.sh"
 . "${self%/*}/lib/package-manager.sh"
 . "${self%/*}/lib/npm-errors.sh"
@@ -121,7 +120,6 @@ install() {
 
 # in_subshell COMMAND...: what it exports is for nobody else.
 in_subshell() { ("$@"); }
-
 
 # keep_caches FOLDER: exports where the package managers keep what they fetch, and that they share
 # nothing with it that a script may change. Adds the names to $names.
@@ -264,7 +262,7 @@ image=$(setting install/image)
 when=$(<"$build/settings/install/when")
 memory=$(<"$build/settings/install/memory")
 pids=$(<"$build/settings/install/pids")
-repository=$(setting repository)
+repository=$(repository)
 list_setting command install/command
 rm -f -- "$build/.skipped"
 inside "$context" "$context"/{package.json,.npmrc,node_modules}

@@ -212,7 +212,7 @@ erase_image() {
 # hour is enough.
 limit_cache() {
   local lock
-  local -a locks=(.cache/npm.lock .cache/node_modules/*.lock .cache/git/*/*.lock)
+  local -a locks=(.cache/{install,node_modules,git}/*/*.lock .cache/node_modules/*/*/*.lock)
 
   if [[ -n $(find .cache/measured -mmin -60 2>/dev/null) ]]; then
     return
@@ -220,11 +220,15 @@ limit_cache() {
 
   : >.cache/measured
 
-  rm -rf .cache/context # of version 0.1.0
+  # Version 0.1.0 kept what repositories share now no more.
+  rm -rf .cache/context .cache/npm .cache/npm.lock
+  find .cache/node_modules/ -mindepth 1 -maxdepth 1 -regextype posix-extended \
+    -regex '.*/[0-9a-f]{64}(\.lock)?' -exec rm -rf -- {} + 2>/dev/null || true
 
   # These are left by an install, or a plan, that was killed.
-  find .cache/node_modules/ .cache -maxdepth 1 \( -name '*.tmp.*' -o -name 'plan.*' \) -mmin +1440 \
+  find .cache/node_modules/ -mindepth 3 -maxdepth 3 -name '*.tmp.*' -mmin +1440 \
     -exec rm -rf -- {} + 2>/dev/null || true
+  find .cache -maxdepth 1 -name 'plan.*' -mmin +1440 -exec rm -rf -- {} + 2>/dev/null || true
 
   measure
   while read -r _ lock; do

@@ -151,28 +151,46 @@ clean_environment() {
 }
 
 # limit MEMORY PIDS: sets $limits, a command that runs others within them; or puts this process into
-# a cgroup of its own, of which $groups are the folders. Version 1 has a tree for each controller,
-# version 2 one for all: https://docs.kernel.org/admin-guide/cgroup-v2.html
+# cgroups of its own, $groups.
 limit() {
-  local controller own folder bytes
-
   limits=() groups=()
-  if systemd_limits "$@"; then
+  systemd_limits "$@" || cgroup_limits "$(numfmt --from=iec "${1^^}")" "$2" 2>/dev/null
+}
+
+# cgroup_limits BYTES PIDS: version 1 has a tree for each controller, version 2 one for all, in which
+# a group has either processes or groups with limits: hence the place beside ours, where that is.
+# (https://docs.kernel.org/admin-guide/cgroup-v2.html, "No Internal Process Constraint")
+cgroup_limits() {
+  local own above
+  own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+  if [[ ! -e /sys/fs/cgroup/cgroup.controllers ]]; then
+    own=$(sed -nE 's/^[0-9]+:memory:(.*)/memory\1/p' /proc/self/cgroup)
+    enter_group "/sys/fs/cgroup/${own%/}" memory.limit_in_bytes "$1" || return
+    own=$(sed -nE 's/^[0-9]+:pids:(.*)/pids\1/p' /proc/self/cgroup)
+    enter_group "/sys/fs/cgroup/${own%/}" pids.max "$2"
     return
   fi
 
-  bytes=$(numfmt --from=iec "${1^^}")
-  for controller in memory pids; do
-    own=$(sed -nE "s/^[0-9]+:([a-z,]*,)?$controller(,[a-z,]*)?:(.*)/$controller\3/p" /proc/self/cgroup)
-    if [[ ! $own ]]; then
-      own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+  for above in "/sys/fs/cgroup${own%/}" "/sys/fs/cgroup${own%/*}"; do
+    if echo '+memory +pids' >"$above/cgroup.subtree_control" \
+      && enter_group "$above" memory.max "$1" memory.swap.max 0 pids.max "$2"; then
+      return
     fi
-    folder=/sys/fs/cgroup/$own/docker-build-server.$$
-    mkdir -p -- "$folder" || return
-    groups+=("$folder")
-    write_limit "$controller" "$folder" "$bytes" "$2" || return
-    echo "$$" >"$folder/cgroup.procs" || return
-  done 2>/dev/null
+  done
+  return 1
+}
+
+# enter_group ABOVE [FILE LIMIT]...: makes a group with these limits, and goes there.
+enter_group() {
+  local group=$1/docker-build-server.$$
+  shift
+  mkdir -- "$group" || return
+  groups+=("$group")
+  while [[ $# -gt 0 ]]; do
+    echo "$2" >"$group/$1" || return
+    shift 2
+  done
+  echo "$$" >"$group/cgroup.procs"
 }
 
 # systemd_limits MEMORY PIDS: by a scope, where systemd runs and lets us have one.
@@ -189,17 +207,6 @@ systemd_limits() {
   if ! "${limits[@]}" -- true </dev/null 2>/dev/null; then
     limits=()
     return 1
-  fi
-}
-
-# write_limit CONTROLLER FOLDER BYTES PIDS: fails where the folder has no such limit.
-write_limit() {
-  if [[ $1 == pids ]]; then
-    echo "$4" >"$2/pids.max"
-  elif [[ -e $2/memory.max ]]; then
-    echo "$3" >"$2/memory.max" && echo 0 >"$2/memory.swap.max"
-  else
-    echo "$3" >"$2/memory.limit_in_bytes"
   fi
 }
 

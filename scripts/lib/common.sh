@@ -15,9 +15,6 @@ fi
 # shellcheck source=scripts/lib/secrets.sh
 . "$scripts/lib/secrets.sh"
 
-# What is in builds is for the server's user, and for its group to read.
-umask 027
-
 # Nothing of the caller's, say of a git hook, is to count here. (With a CDPATH cd goes elsewhere.)
 build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
@@ -198,6 +195,13 @@ fact() {
 # setting NAME: prints a text among the settings, as test/network; nothing where it is null. (One
 # that never is null can be read as "$(<"$build/settings/NAME")", which saves 0.5 ms each.)
 setting() { text_of "settings/$1"; }
+
+# repository: prints OWNER/NAME of the repository, which several entries may share.
+repository() {
+  local name
+  name=$(setting repository)
+  echo "${name:-$entry}"
+}
 
 # text_of FILE: prints a file of the build, if it is there.
 text_of() {

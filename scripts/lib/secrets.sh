@@ -9,7 +9,7 @@
 secret_file() {
   local file repository
 
-  repository=$(setting repository)
+  repository=$(repository)
   for file in "${SECRETS:-/nowhere}/$repository/$1" "${SECRETS:-/nowhere}/$1"; do
     if [[ -f $file && -r $file ]]; then
       printf %s "$file"

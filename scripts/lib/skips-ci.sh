@@ -83,8 +83,7 @@ fi
 AHEAD=1
 build=$(cd -P -- "$1" && pwd)
 builds=${build%/*/*/*}
-entry=${build#"$builds/"}
-mirror=$builds/.cache/git/${entry%/*}.git
+entry=${build#"$builds/"} entry=${entry%/*}
 ref=$(fact ref)
 source=$(fact source)
 commit=$(fact commit)
@@ -95,6 +94,7 @@ else # a version without settings/ has staged it
   skip_ci=$(jq -r '.settings.skip_ci | if . == null then true else . end' "$build/build.json")
   url=$(fact url)
 fi
+mirror=$builds/.cache/git/$(repository).git
 if [[ -e $build/rerun ]]; then
   exit 1 # somebody wants it
 fi

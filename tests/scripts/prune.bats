@@ -395,15 +395,15 @@ kept() {
   ln -s "$outside/owner/name/20260101T000000.000001Z-1234567" "$real/20250101T000000.000001Z-1234567"
   ln -s "$outside/owner/name/20260101T000000.000001Z-1234567" "$real/.pruned.20250101T000000.000001Z-1234567"
   # What a script of npm's can leave in its cache.
-  mkdir -p "$builds/.cache/npm" "$builds/.cache/git/o" "$builds/.cache/node_modules"
-  for part in npm/a git/o/a.git node_modules/a; do
+  mkdir -p "$builds/.cache"/{install/o/n,git/o,node_modules/o/n}
+  for part in install/o/n/a git/o/a.git node_modules/o/n/a; do
     ln -s "$outside/folder" "$builds/.cache/$part"
     ln -s "$outside/made" "$builds/.cache/$part.lock"
   done
-  touch "$builds/.cache/npm.lock"
+  touch "$builds/.cache/install/o/n.lock"
   find "$outside" -printf '%p %s %T@ %C@\n' | sort >"$work/before"
   CACHE_MAX=0 prune
-  [[ ! -e $real/20260101T000000.000001Z-1234567 && ! -e $builds/.cache/npm ]]
+  [[ ! -e $real/20260101T000000.000001Z-1234567 && ! -e $builds/.cache/install/o/n ]]
   find "$outside" -printf '%p %s %T@ %C@\n' | sort | diff "$work/before" -
 }
 
@@ -420,33 +420,42 @@ kept() {
 @test "caches go by size, the least lately used first, locked ones not at all" {
   cache=$builds/.cache
   n=0
-  for part in node_modules/oldest git/o/old.git npm git/o/new.git node_modules/newest; do
+  for part in node_modules/o/n/oldest git/o/old.git install/o/n git/o/new.git node_modules/o/n/newest; do
     mkdir -p "$cache/$part"
     head -c 1000000 /dev/zero >"$cache/$part/file"
     touch -d "2026-01-01 00:00:0$((n += 1))" "$cache/$part.lock"
   done
   mkdir -p "$cache/contexts/o"
-  left() { (cd "$cache" && echo npm node_modules/* git/*/*) | tr ' ' '\n' | grep -v '\.lock' | while read -r part; do [[ ! -d $cache/$part ]] || echo "$part"; done | sort | tr '\n' ' '; }
+  left() { (cd "$cache" && echo install/*/* node_modules/*/*/* git/*/*) | tr ' ' '\n' | grep -v '\.lock' | while read -r part; do [[ ! -d $cache/$part ]] || echo "$part"; done | sort | tr '\n' ' '; }
   CACHE_MAX=6000000 prune
-  [[ $(left) == "git/o/new.git git/o/old.git node_modules/newest node_modules/oldest npm " ]]
+  [[ $(left) == "git/o/new.git git/o/old.git install/o/n node_modules/o/n/newest node_modules/o/n/oldest " ]]
   exec {lock}>>"$cache/git/o/old.git.lock"
   flock -s "$lock"
   CACHE_MAX=3200000 prune
-  [[ $(left) == "git/o/new.git git/o/old.git node_modules/newest " ]]
-  [[ $output == *"removed .cache/npm"* && $output != *old.git* ]]
+  [[ $(left) == "git/o/new.git git/o/old.git node_modules/o/n/newest " ]]
+  [[ $output == *"removed .cache/install/o/n"* && $output != *old.git* ]]
   CACHE_MAX=0 prune
   [[ $(left) == "git/o/old.git " ]]
   # Measured once an hour: what has grown since is left.
-  mkdir "$cache/npm"
+  mkdir "$cache/install/o/n"
   CACHE_MAX=0 "$scripts/prune.sh" "$builds"
-  [[ $(left) == *npm* ]]
+  [[ $(left) == *install* ]]
 }
 
 @test "what killed installs and plans left in the cache goes after a day" {
-  mkdir -p "$builds/.cache"/{node_modules/x.tmp.1,node_modules/x.tmp.2,plan.a,plan.b}
-  touch -d '2 days ago' "$builds/.cache"/{node_modules/x.tmp.1,plan.a}
+  mkdir -p "$builds/.cache"/{node_modules/o/n/x.tmp.1,node_modules/o/n/x.tmp.2,plan.a,plan.b}
+  touch -d '2 days ago' "$builds/.cache"/{node_modules/o/n/x.tmp.1,plan.a}
   prune
-  [[ $(cd "$builds/.cache" && echo node_modules/* plan.*) == "node_modules/x.tmp.2 plan.b" ]]
+  [[ $(cd "$builds/.cache" && echo node_modules/*/*/* plan.*) == "node_modules/o/n/x.tmp.2 plan.b" ]]
+}
+
+@test "caches of a form that is no longer used go" {
+  old=$(printf '%064d' 1)
+  mkdir -p "$builds/.cache"/{context,npm/_cacache,"node_modules/$old"/node_modules,node_modules/o/n}
+  touch "$builds/.cache"/{npm.lock,"node_modules/$old.lock"}
+  prune
+  [[ ! -e $builds/.cache/context && ! -e $builds/.cache/npm && ! -e $builds/.cache/npm.lock ]]
+  [[ $(ls "$builds/.cache/node_modules") == o && -d $builds/.cache/node_modules/o/n ]]
 }
 
 @test "docker.io, which the engine leaves away in names, is a registry as any other" {

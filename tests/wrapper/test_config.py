@@ -281,6 +281,7 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
         "network": "none",
         "memory": "1g",
         "pids": 7,
+        "env": {},
         "required": False,
     }
     assert found["timeouts"]["clone"] == 1

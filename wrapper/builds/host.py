@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from wrapper import SCRIPTS
 from wrapper.builds.process import last_words
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -87,6 +88,15 @@ def _tool(known: tuple[str, tuple[str, str]]) -> Finding:
 
 def _parts(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def cage() -> Finding:
+    """Can npm-install.sh keep strangers' install scripts in a cage here?"""
+    code, out, error = run("bash", f"{SCRIPTS}/lib/cage.sh", "check", timeout=10)
+    if code:
+        words = out.strip() or error or f"cage.sh exits with {code}"
+        return Finding(WARN, f"install scripts run without a cage: {words}")
+    return Finding(OK, "install scripts run in a cage")
 
 
 def engine() -> Iterator[Finding]:

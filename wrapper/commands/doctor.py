@@ -36,6 +36,7 @@ def run(source: str) -> int:
 
 def _findings(source: str) -> Iterator[Finding]:
     yield from host.tools()
+    yield host.cage()
     engine = list(host.engine())
     yield from engine
     yield from _github()

@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# Which Dockerfiles install by themselves, so that npm-install.sh does not.
+
+load ../support/helper
+
+setup() {
+  common_setup
+}
+
+# installs DOCKERFILE [TARGETS]: what installs there, in a stage that is built.
+installs() {
+  printf %b "$1" >"$work/Dockerfile"
+  awk -v targets="${2--}" -f "$scripts/lib/installs.awk" "$work/Dockerfile"
+}
+
+@test "each way to install what package.json names is one" {
+  while IFS= read -r line; do
+    [[ $(installs "FROM node\nRUN ${line//\\/\\\\}\n") ]] || { echo "not seen: $line" && return 1; }
+  done <<'END'
+npm ci
+npm install
+npm i --omit=dev
+npm install --omit dev --no-audit
+npm clean-install
+npm --prefix web ci
+NODE_ENV=production npm install
+cd app && /usr/bin/npm ci --silent >/dev/null 2>&1
+npm install -g npm@10 && npm ci
+npm install $FLAGS
+["npm", "ci"]
+["sh", "-c", "npm ci"]
+sh -c "npm ci"
+--mount=type=cache,target=/root/.npm npm ci
+if [ -f yarn.lock ]; then yarn --frozen-lockfile; elif [ -f package-lock.json ]; then npm ci; fi
+yarn
+yarn install --production
+yarn --cwd app --frozen-lockfile
+yarn workspaces focus --production
+corepack enable && pnpm install --frozen-lockfile
+corepack pnpm i -P
+npx pnpm@8 install
+npx --yes yarn@1.22.22 install
+bun install
+apk add git && (npm ci)
+END
+}
+
+@test "other ways to use a package manager are none" {
+  while IFS= read -r line; do
+    [[ ! $(installs "FROM node\nRUN ${line//\\/\\\\}\n") ]] || { echo "seen: $line" && return 1; }
+  done <<'END'
+npm i -g pm2
+npm install --global serve
+npm install express
+npm run build
+npm cache clean --force
+npm --version
+yarn build
+yarn --version
+yarn global add serve
+yarn run install-browsers
+corepack enable
+pnpm fetch
+apt-get install -y npm
+echo npm ci
+# npm ci
+END
+}
+
+@test "only the stages that are built count" {
+  three='FROM node AS deps\nRUN npm ci\nFROM node AS build\nCOPY --from=deps /a /a\nFROM nginx\nCOPY --chown=x --from=build /a /a\n'
+  [[ $(installs "$three") && $(installs "$three" build) && $(installs "$three" deps) ]]
+  apart='FROM node AS Test\nRUN npm ci\nFROM node\nCOPY . .\n'
+  [[ ! $(installs "$apart") && $(installs "$apart" test) && $(installs "$apart" "- test") ]]
+  [[ $(installs 'FROM node AS dep\nRUN npm ci\nFROM x\nRUN --mount=type=bind,from=dep,target=/x true\n') ]]
+  [[ $(installs 'FROM --platform=linux/amd64 node AS a\nRUN npm ci\nFROM a\n') ]]
+  [[ $(installs 'FROM a\nRUN npm ci\nFROM b\nCOPY --from=0 /x /x\n') ]]
+  [[ ! $(installs 'FROM a AS node\nRUN npm ci\nFROM b AS c\nCOPY --from=other /x /x\n') ]]
+  [[ ! $(installs 'FROM node AS node\nCOPY . .\n') ]]
+}
+
+@test "lines that go on, comments between them, scripts below, in letters of any case" {
+  [[ $(installs 'FROM node\nRUN apt-get update && \\\n # why\n\n npm \\\n  ci\n') ]]
+  [[ $(installs 'from node\nrun <<EOF\nset -e\nnpm ci\nEOF\nRUN x\n') ]]
+  [[ $(installs 'FROM node\nRUN <<-"END" sh\n\tnpm ci\n\tEND\nRUN x\n') ]]
+  [[ $(installs 'FROM node\r\nRUN npm ci\r\n') ]]
+  [[ ! $(installs 'FROM node\n# RUN npm ci\nCOPY . .\n') && ! $(installs 'FROM node\nCMD npm ci\n') && ! $(installs '') ]]
+}
+
+# skipped_or_not DOCKERFILE [SETTINGS]: what npm-install.sh does of a project with it.
+skipped_or_not() {
+  rm -rf "$work/app" "$work/builds"
+  repository app package.json '{"name": "app", "scripts": {"preinstall": "touch ran"}}' Dockerfile "$1"
+  configure app "${2-{\}}"
+  stage
+  steps clone npm-install
+  if [[ -e $build/src/ran ]]; then
+    echo installed
+  else
+    echo "skipped: $(<"$build/.skipped")"
+  fi
+}
+
+@test "install.when: auto, always, never, and a command that is set" {
+  own=$(printf 'FROM node\nCOPY . .\nRUN npm ci')
+  [[ $(skipped_or_not "$own") == 'skipped: Dockerfile installs by itself: npm ci ("install.when": "always" installs here too)' ]]
+  [[ $(skipped_or_not $'FROM node\nCOPY . .') == installed ]]
+  [[ $(skipped_or_not "$own" '{"install": {"when": "always"}}') == installed ]]
+  [[ $(skipped_or_not $'FROM node' '{"install": {"when": "never"}}') == 'skipped: "install.when" is never' ]]
+  [[ $(skipped_or_not "$own" '{"install": {"command": ["touch", "ran"]}}') == installed ]]
+  [[ $(skipped_or_not $'FROM node AS test\nRUN npm ci\nFROM node' '{"test": {"target": "test"}}') == skipped:* ]]
+  [[ $(skipped_or_not $'FROM node AS test\nRUN npm ci\nFROM node') == installed ]]
+}
+
+@test "what was installed before is not in the context of a Dockerfile that installs" {
+  skipped_or_not $'FROM node'
+  mkdir "$build/src/node_modules"
+  echo $'FROM node\nRUN npm ci' >"$build/src/Dockerfile"
+  steps npm-install
+  [[ ! -e $build/src/node_modules ]]
+}
