@@ -66,7 +66,8 @@ plan_mounts() {
     fi
   done
 
-  for file in /etc/resolv.conf "${NODE_EXTRA_CA_CERTS-}" "${SSL_CERT_FILE-}" "${SSL_CERT_DIR-}"; do
+  for file in /etc/resolv.conf "${NODE_EXTRA_CA_CERTS-}" "${GIT_SSL_CAINFO-}" \
+    "${SSL_CERT_FILE-}" "${SSL_CERT_DIR-}"; do
     if [[ $file && -e $file ]]; then
       show "$file"
       show "$(realpath -- "$file")"
@@ -142,7 +143,7 @@ cage() {
 clean_environment() {
   local name
   local kept=" PATH HOME USER LANG LC_ALL TZ HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy"
-  kept+=" no_proxy NODE_EXTRA_CA_CERTS SSL_CERT_FILE SSL_CERT_DIR $* "
+  kept+=" no_proxy NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO SSL_CERT_FILE SSL_CERT_DIR $* "
   for name in $(compgen -e); do
     if [[ $kept != *" $name "* || ! ${!name} ]]; then
       unset "$name"

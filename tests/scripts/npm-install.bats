@@ -211,7 +211,7 @@ s = h.HTTPServer(("127.0.0.1", 0), Handler); print("port", s.server_port); s.ser
   project package.json "$(package '"scripts": {"preinstall": "env -0 >seen; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline >all; readlink /proc/[0-9]*/fd/* >open; true"}')"
   export GITHUB_TOKEN=hidden-1 GITHUB_TOKEN_FILE=/hidden-2 OTHER=hidden-3 DOCKER_HOST=unix:///hidden-4 npm_config_x=hidden-5 NODE_OPTIONS=--no-warnings BASH_ENV=hidden-6 LANG=C.UTF-8 TZ=UTC HTTPS_PROXY='' no_proxy=x
   install
-  names=$(tr '\0\n' '\n ' <"$src/seen" | sed 's/=.*//' | grep -vE '^(npm_.*|INIT_CWD|NODE|COLOR|EDITOR|PWD|OLDPWD|SHLVL|_|CI.*|NODE_EXTRA_CA_CERTS|SSL_CERT_.*|TMPDIR|LC_ALL|LOGNAME|USER|XDG_CACHE_HOME)$' | sort | xargs)
+  names=$(tr '\0\n' '\n ' <"$src/seen" | sed 's/=.*//' | grep -vE '^(npm_.*|INIT_CWD|NODE|COLOR|EDITOR|PWD|OLDPWD|SHLVL|_|CI.*|NODE_EXTRA_CA_CERTS|GIT_SSL_CAINFO|SSL_CERT_.*|TMPDIR|LC_ALL|LOGNAME|USER|XDG_CACHE_HOME)$' | sort | xargs)
   [[ $names == "HOME LANG PATH TZ no_proxy" ]]
   run ! grep -aE 'hidden-[0-9]' "$src/seen" "$src/all"
   run ! grep -E '/lock$|npm.lock' "$src/open"
