@@ -149,7 +149,6 @@ served() {
   cp thing/package.json package/
   tar -czf registry/files/thing.tgz package
   python -um http.server --bind 127.0.0.1 --directory registry 0 >server.log 2>&1 3>&- &
-  server=$!
   until_true grep -q 'port [0-9]' server.log
   registry=http://127.0.0.1:$(grep -om1 'port [0-9]*' server.log | cut -c6-)
   jq --arg tarball "$registry/files/thing.tgz" '{name, "dist-tags": {latest: "1.0.0"}, versions: {"1.0.0": (. + {dist: {$tarball}})}}' \
