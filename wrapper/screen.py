@@ -85,9 +85,9 @@ def say(words: str) -> None:
 
 
 def span(seconds: float) -> str:
-    """42 s, 3 min, 5 h, 12 d"""
+    """77 s, 3 min, 5 h, 12 d"""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size * (1 if unit == "min" else 1.5):
+        if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
 
