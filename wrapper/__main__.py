@@ -118,6 +118,11 @@ def _add_readers(command: Callable[..., argparse.ArgumentParser]) -> None:
     why = command("why", _builds, words, "1a2b3c4", "0 done, 1 nothing is known of it")
     why.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
     why.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    words = "which version each image tag is, since when, and what it was before"
+    images = command("images", _builds, words, "owner/name", "0 done, 1 nothing known")
+    images.add_argument("repository", metavar="REPO", nargs="?")
+    images.add_argument("--all", action="store_true", help="and all that stay")
+    images.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
     words = "version, tags and labels of a ref, without building"
     plan = command(
         "plan", load, words, "owner/name main", "0 done, 1 it gets none, 2 no such name"
@@ -143,6 +148,20 @@ def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
     words = "0 cancelled, 1 it had ended, 2 no such build, 69 no poller runs"
     cancel = command("cancel", _builds, "end a build", "owner/name main", words)
     cancel.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
+    words = "latest and its kin leave a version, for the highest that is left"
+    withdraw = command("withdraw", _builds, words, "owner/name 1.1.0", codes)
+    withdraw.add_argument("repository", metavar="REPO")
+    withdraw.add_argument("version", metavar="VERSION")
+    withdraw.add_argument("--undo", action="store_true", help="it counts again")
+    words = "a name of your own, as production, goes to a version"
+    promote = command("promote", _builds, words, "owner/name 1.1.0 production", codes)
+    promote.add_argument("repository", metavar="REPO")
+    promote.add_argument("version", metavar="VERSION")
+    promote.add_argument("names", metavar="NAME", nargs="+")
+    words = "remove what is left of a repository: builds, images here, caches, state"
+    forget = command("forget", _builds, words, "owner/name", codes)
+    forget.add_argument("repository", metavar="REPO")
+    forget.add_argument("--yes", action="store_true", help="do not ask first")
     for name, words in (
         ("pause", "let nothing start, for maintenance"),
         ("resume", "what was paused goes on"),
