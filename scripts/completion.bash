@@ -4,9 +4,9 @@
 _docker_build_server() {
   local word=${COMP_WORDS[COMP_CWORD]} command='' words='' each
   local -A options=(
-    [poll]='--once -v -q' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
-    [images]='--all --json' [trigger]='--wait --version' [rerun]='--from --wait'
-    [withdraw]='--undo' [forget]='--yes' [notify]='--test' [check]='' [doctor]='' [health]=''
+    [poll]='--once' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
+    [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
+    [withdraw]='--undo' [forget]='--yes' [check]='' [doctor]='' [health]=''
     [plan]='' [cancel]='' [pause]='' [resume]='' [promote]=''
   )
   local steps='clone npm-install version build unit-test tag-push'
