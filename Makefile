@@ -27,8 +27,12 @@ poll: setup ## notice pushes and build them, until stopped
 	@$(server) poll
 
 .PHONY: status
-status: setup ## list the builds
-	@$(server) status
+status: setup ## what is built now, and the newest build of each ref (REPO=owner/name)
+	@$(server) status $(if $(REPO),"$$REPO")
+
+.PHONY: log
+log: setup ## the console of REPO=owner/name WHAT=a ref, version, commit or build
+	@$(server) log $(if $(REPO),"$$REPO") $(if $(WHAT),"$$WHAT")
 
 .PHONY: logs
 logs: ## follow the console of the latest build (REPO=owner/name for one repository's)
@@ -36,13 +40,46 @@ logs: ## follow the console of the latest build (REPO=owner/name for one reposit
 	  if [[ -z $$log ]]; then echo "no build yet (make trigger REPO=owner/name)" >&2; exit 1; fi; \
 	  exec tail -n +1 -F -- "$$log/console.log"
 
+.PHONY: why
+why: setup ## the story of WHAT=a ref, version, commit or build, and why it is red (REPO=…)
+	@$(server) why $(if $(REPO),"$$REPO") $(if $(WHAT),"$$WHAT")
+
+.PHONY: images
+images: setup ## which version each image tag is, and since when (REPO=…)
+	@$(server) images $(if $(REPO),"$$REPO")
+
+##@ What the running poller does when it is asked
 .PHONY: trigger
-trigger: setup ## build REPO=owner/name (REF=…) by the running poller
-	@$(server) trigger "$$REPO" $(if $(REF),"$$REF")
+trigger: setup ## build REPO=owner/name (WHAT=a ref, version, commit or build)
+	@$(server) trigger "$$REPO" $(if $(WHAT)$(REF),"$${WHAT:-$$REF}")
+
+.PHONY: rerun
+rerun: setup ## run a build of REPO=… (WHAT=…) once more (FROM=step goes on from that step)
+	@$(server) rerun "$$REPO" $(if $(WHAT),"$$WHAT") $(if $(FROM),--from "$$FROM")
 
 .PHONY: cancel
-cancel: setup ## end a running or waiting BUILD=…
-	@$(server) cancel "$$BUILD"
+cancel: setup ## end a running or waiting BUILD=…, or that of REPO=… WHAT=…
+	@$(server) cancel $(if $(WHAT),"$$REPO" "$$WHAT","$$BUILD")
+
+.PHONY: withdraw
+withdraw: setup ## let latest and its kin leave VERSION=… of REPO=…
+	@$(server) withdraw "$$REPO" "$$VERSION"
+
+.PHONY: promote
+promote: setup ## let NAME=production, say, be VERSION=… of REPO=…
+	@$(server) promote "$$REPO" "$$VERSION" "$$NAME"
+
+.PHONY: pause
+pause: setup ## let nothing start (REPO=… one repository's builds)
+	@$(server) pause $(if $(REPO),"$$REPO")
+
+.PHONY: resume
+resume: setup ## let it go on
+	@$(server) resume $(if $(REPO),"$$REPO")
+
+.PHONY: forget
+forget: setup ## remove what is left of REPO=…, which is not configured any more
+	@$(server) forget "$$REPO"
 
 ##@ One step, on BUILD=builds/OWNER/NAME/ID, or on the latest build of REPO=owner/name
 .PHONY: stage

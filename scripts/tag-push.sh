@@ -7,8 +7,9 @@
 # Only the image that was tested is pushed: docker pushes its first tag, the others are set by
 # digest. A full version is never overwritten: with the same image behind it the rest is completed;
 # from the same commit as another image, that one stays and gets the rest; from another commit, the
-# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, and a tag
-# with the commit's digits in it is never moved.
+# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, a branch's
+# tag goes back only with its branch, and a tag with the commit's digits in it is never moved. What
+# is withdrawn (builds/OWNER/NAME/withdrawn) moves no alias, and stands in nobody's way.
 # Cut off half-way, it is completed by running it again.
 #
 # Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
@@ -69,7 +70,9 @@ sort_tags() {
         aliases+=("$tag")
       fi
     elif [[ $tag != *"${commit:0:7}"* ]]; then
-      plain+=("$tag")
+      if [[ $tag == "${tags[0]}" || $ref != refs/heads/* ]] || follows_branch "$tag"; then
+        plain+=("$tag")
+      fi
     elif ! ask "$tag"; then
       plain+=("$tag")
     elif same; then
@@ -82,9 +85,12 @@ sort_tags() {
   done
 }
 
-# may_move ALIAS: does it have to be set, and does it not go down?
-may_move() {
-  if ! ask "$1"; then
+# follows_branch TAG: does it go on with the branch? A build of an older commit leaves it, unless the
+# branch was put back to that. What the mirror does not know cannot be told: then it moves.
+follows_branch() {
+  local mirror=$cache/git/$entry.git
+
+  if [[ $(in_mirror rev-parse "$ref") == "$commit" ]] || ! ask "$1"; then
     return 0
   fi
 
@@ -93,8 +99,43 @@ may_move() {
     return 1
   fi
 
+  ask_label "$1" revision
+  if [[ $label && $label != "$commit" ]] && in_mirror merge-base --is-ancestor "$commit" "$label"; then
+    echo "tag-push.sh: $name:$1 stays at ${label:0:7}, which came after ${commit:0:7}" \
+      "(push the branch back to move it)"
+    return 1
+  fi
+}
+
+# is_withdrawn VERSION: has a person taken it back?
+is_withdrawn() {
+  cut -d ' ' -f 1 -- "${build%/*}/withdrawn" 2>/dev/null | grep -qxF -- "$1"
+}
+
+# may_move ALIAS: does it have to be set, and does it not go down?
+may_move() {
+  local there=''
+
+  if ask "$1"; then
+    there=there
+    if same; then
+      confirm "$1" "$digest"
+      return 1
+    fi
+  fi
+
+  if is_withdrawn "$version"; then
+    echo "tag-push.sh: $version is withdrawn, so $name:$1 stays" \
+      "(docker-build-server withdraw $entry $version --undo)"
+    return 1
+  fi
+
+  if [[ ! $there ]]; then
+    return 0
+  fi
+
   ask_label "$1" version
-  if is_higher "$label"; then
+  if is_higher "$label" && ! is_withdrawn "$label"; then
     echo "tag-push.sh: $name:$1 stays at $label, which is higher than $version"
     return 1
   fi
@@ -171,6 +212,7 @@ leave_pushed() {
 open_build "$@"
 need version tags image tested
 commit=$(fact commit)
+ref=$(fact ref)
 name=$(<"$build/settings/registry")/$(<"$build/settings/image")
 image=$(<"$build/image")
 version=$(<"$build/version")

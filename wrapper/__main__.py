@@ -53,48 +53,134 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--config", help=words, default=argparse.SUPPRESS)
     parser = argparse.ArgumentParser("docker-build-server", description=__doc__)
     parser.add_argument("--config", help=words)
+    parser.add_argument("--version", action=_Version, help="print it, and end")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
-        name: str, prepare: Callable[[str], str | Config | Path], words: str
+        name: str,
+        prepare: Callable[[str], str | Config | Path],
+        words: str,
+        example: str = "",
+        codes: str = "0 done, 2 called wrongly",
     ) -> argparse.ArgumentParser:
         """prepare makes of the configuration's source what the command is given first;
-        the rest are its arguments, by name.
+        the rest are its arguments, by name. example: what stands behind the command.
         """
-        one = commands.add_parser(name, help=words, description=words, parents=[shared])
+        line = f"docker-build-server {name} {example}".rstrip()
+        one = commands.add_parser(
+            name,
+            help=words,
+            description=words,
+            parents=[shared],
+            epilog=f"example: {line}\n\nexit codes: {codes}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         one.set_defaults(prepare=prepare)
         return one
 
-    poll = command("poll", str, "notice pushes and build them")
+    _add_poller(command)
+    _add_readers(command)
+    _add_requests(command)
+    return parser
+
+
+def _add_poller(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The server itself, and what checks it."""
+    codes = "0 done, 69 another polls for this folder, 130 and 143 ended by a signal"
+    poll = command("poll", str, "notice pushes and build them", "", codes)
     poll.add_argument("--once", action="store_true", help="one round, then end")
-    status = command("status", _builds, "list the builds: what runs, then the newest")
+    codes = "0 nothing is wrong, 1 something is"
+    command("check", str, "check the configuration", "", codes)
+    command("doctor", str, "check everything a build needs", "", codes)
+    words = "does the poller do its work?"
+    command("health", load, words, "", "0 all is well, 1 it is not")
+
+
+def _add_readers(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What only reads the builds folder."""
+    codes = "0 done, 1 no such repository, or not yours to read"
+    words = "what is built now, and the newest build of each ref"
+    status = command("status", _builds, words, "owner/name", codes)
     status.add_argument("repository", metavar="REPO", nargs="?")
     words = "rows at most (30)"
     status.add_argument("-n", dest="number", type=_count, default=30, help=words)
-    status.add_argument("--all", action="store_true", help="all of them")
-    command("check", str, "check the configuration")
-    command("doctor", str, "check everything a build needs")
-    command("health", load, "does the poller do its work?")
-    why = command("why", _builds, "the story of a commit, branch or tag")
-    why.add_argument("name", metavar="SHA|REF")
-    cancel = command("cancel", _builds, "end a build")
-    cancel.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
-    plan = command("plan", load, "version, tags and labels of a ref, without building")
+    status.add_argument("--all", action="store_true", help="every build")
+    status.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    codes = "0 done, 1 no such part, 2 no such build; with -f those of the build"
+    log = command("log", _builds, "the console of a build", "owner/name main -f", codes)
+    log.add_argument("what", metavar="WHAT", action=_What, nargs="*", help=_WHAT)
+    words = "follow it to its end, and end as it did"
+    log.add_argument("-f", dest="follows", action="store_true", help=words)
+    log.add_argument("--step", help="of this step alone")
+    words = "only the lines that say why it failed, and some around them"
+    log.add_argument("--failed", action="store_true", help=words)
+    words = "the story of a commit, branch, tag, version or build; why it is red"
+    why = command("why", _builds, words, "1a2b3c4", "0 done, 1 nothing is known of it")
+    why.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
+    why.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    words = "which version each image tag is, since when, and what it was before"
+    images = command("images", _builds, words, "owner/name", "0 done, 1 nothing known")
+    images.add_argument("repository", metavar="REPO", nargs="?")
+    images.add_argument("--all", action="store_true", help="and all that stay")
+    images.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    words = "version, tags and labels of a ref, without building"
+    plan = command(
+        "plan", load, words, "owner/name main", "0 done, 1 it gets none, 2 no such name"
+    )
     plan.add_argument("repository", metavar="REPO")
     plan.add_argument("ref", metavar="REF", nargs="?")
-    trigger = command("trigger", _builds, "have the poller build something")
+
+
+def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What asks the running poller."""
+    codes = "0 done, 1 refused, 2 called wrongly, 69 no poller runs, 75 try again"
+    waits = f"{codes}; with --wait those of the build"
+    words = "have the poller build something"
+    trigger = command("trigger", _builds, words, "owner/name main --wait", waits)
     trigger.add_argument("repository", metavar="REPO")
     trigger.add_argument("what", metavar="WHAT", nargs="?", help=_WHAT)
-    rerun = command("rerun", _builds, "have the poller run a build once more")
+    words = "have the poller run a build once more"
+    rerun = command("rerun", _builds, words, "owner/name main --from unit-test", waits)
     rerun.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
     rerun.add_argument("--from", dest="step", metavar="STEP", help="go on from a step")
+    for one in trigger, rerun:
+        one.add_argument("--wait", action="store_true", help="follow it to its end")
+    words = "0 cancelled, 1 it had ended, 2 no such build, 69 no poller runs"
+    cancel = command("cancel", _builds, "end a build", "owner/name main", words)
+    cancel.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
+    words = "latest and its kin leave a version, for the highest that is left"
+    withdraw = command("withdraw", _builds, words, "owner/name 1.1.0", codes)
+    withdraw.add_argument("repository", metavar="REPO")
+    withdraw.add_argument("version", metavar="VERSION")
+    withdraw.add_argument("--undo", action="store_true", help="it counts again")
+    words = "a name of your own, as production, goes to a version"
+    promote = command("promote", _builds, words, "owner/name 1.1.0 production", codes)
+    promote.add_argument("repository", metavar="REPO")
+    promote.add_argument("version", metavar="VERSION")
+    promote.add_argument("names", metavar="NAME", nargs="+")
+    words = "remove what is left of a repository: builds, images here, caches, state"
+    forget = command("forget", _builds, words, "owner/name", codes)
+    forget.add_argument("repository", metavar="REPO")
+    forget.add_argument("--yes", action="store_true", help="do not ask first")
     for name, words in (
         ("pause", "let nothing start, for maintenance"),
         ("resume", "what was paused goes on"),
     ):
-        one = command(name, _builds, words)
+        one = command(name, _builds, words, "owner/name", codes)
         one.add_argument("repository", metavar="REPO", nargs="?", help="else all")
-    return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version of what is installed, as pyproject.toml has it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"nargs": 0, "dest": argparse.SUPPRESS})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version(parser.prog)}")
+        parser.exit()
 
 
 class _What(argparse.Action):

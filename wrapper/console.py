@@ -10,6 +10,7 @@ CHUNK = 1 << 16  # bytes read at once, and the longest line held back
 
 _ESCAPE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~])?")
 _CONTROL = bytes(c for c in (*range(32), 127) if c not in b"\t\n")
+_ALL_BUT_ESC = _CONTROL.replace(b"\x1b", b"")
 # In UTF-8: C1, and what changes the direction of text; and how each of them begins.
 _HIDDEN = re.compile(
     rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
@@ -18,13 +19,16 @@ _BEGIN = b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81"
 _lock = threading.Lock()
 
 
-def clean(text: bytes) -> bytes:
-    """Without what could move the cursor, recolour or reorder; lines stay lines."""
+def clean(text: bytes, colours: bool = False) -> bytes:
+    """Without what could move the cursor, recolour or reorder; lines stay lines.
+
+    colours: those stay.
+    """
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\x1b" in text:
-        text = _ESCAPE.sub(b"", text)
-    text = text.translate(None, _CONTROL)
+        text = _ESCAPE.sub(_colour if colours else b"", text)
+    text = text.translate(None, _ALL_BUT_ESC if colours else _CONTROL)
     if text.isascii():
         return text
     try:
@@ -32,6 +36,11 @@ def clean(text: bytes) -> bytes:
     except UnicodeDecodeError:  # such a byte is a control character to some terminals
         text = text.decode(errors="replace").encode()
     return _HIDDEN.sub(b"", text) if any(b in text for b in _BEGIN) else text
+
+
+def _colour(escape: "re.Match[bytes]") -> bytes:
+    """An escape sequence that sets a colour, else nothing."""
+    return escape[0] if re.fullmatch(rb"\x1b\[[0-9;:]*m", escape[0]) else b""
 
 
 def line(words: str) -> str:

@@ -113,7 +113,7 @@ set_tag() {
     fail 75 "the registry has made $set of $name:$1, not $2 (is it one for images?)"
   fi
 
-  echo "tag-push.sh: $name:$1 is $2"
+  echo "${0##*/}: $name:$1 is $2"
 }
 
 # last_words_of_skopeo TEXT: prints the reason in its last line: time="…" level=fatal msg="…

@@ -50,6 +50,8 @@ class Stub(Pipeline):
 class Here:
     """Runs a poller in a thread; what it says is on a terminal of the test's own."""
 
+    pipeline: type[Pipeline] = Stub
+
     def __init__(self, config, folder, github, terminal):
         self.config, self.folder = config, folder
         self.github, self.terminal = github, terminal
@@ -58,7 +60,7 @@ class Here:
         self.start()
 
     def start(self, once=False):
-        self._poller = Poller(str(self.config), Stub)
+        self._poller = Poller(str(self.config), self.pipeline)
 
         def run():
             self.code = self._poller.main(once)

@@ -18,7 +18,7 @@ built() {
   build=$work/builds/$repository/$((++builds))
   mkdir -p "$build"
   jq -n --arg commit "$2" --arg registry "$REGISTRY" --arg image "$repository" \
-    '{format: 1, $commit, settings: {$registry, $image}}' >"$build/build.json"
+    '{format: 1, $commit, ref: "refs/heads/main", settings: {$registry, $image}}' >"$build/build.json"
   echo "$builds" >"$build/content"
   printf 'FROM scratch\nCOPY content /\n' >"$build/Dockerfile"
   "$DOCKER" build -q --label "org.opencontainers.image.version=$1" --label "org.opencontainers.image.revision=$2" "$build" >"$build/image"
@@ -77,7 +77,7 @@ is_ours() {
     diff "$work/expected" "$build/pushed"
   done
   # What is there already is not pushed again, and the engine has one tag alone.
-  [[ $output != *"digest: sha256:"* && $output != *"latest is sha256:"* && $output == *"main is sha256:"* ]]
+  [[ $output != *"digest: sha256:"* && $output != *"latest is sha256:"* && $output != *"main is sha256:"* ]]
   [[ $("$DOCKER" images --format '{{.Tag}}' "$REGISTRY/$repository") == 1.2.3 ]]
 }
 
@@ -340,4 +340,46 @@ release() {
   : >"$build/tags"
   steps tag-push
   [[ -e $build/pushed && ! -s $build/pushed ]]
+}
+
+@test "a version that is withdrawn moves no alias, and stands in nobody's way" {
+  built 1.1.0 "$(printf 'a%.0s' {1..40})" 1.1.0 1 latest
+  pushes
+  first=$(served 1.1.0)
+  built 1.2.0 "$(printf 'b%.0s' {1..40})" 1.2.0 1 latest
+  echo "1.2.0 2026-11-22T05:10:00Z ada@host" >"${build%/*}/withdrawn"
+  pushes
+  [[ $(served latest) == "$first" && $(served 1) == "$first" && $(served 1.2.0) ]]
+  [[ $output == *"1.2.0 is withdrawn, so $REGISTRY/$repository:latest stays (docker-build-server withdraw $repository 1.2.0 --undo)"* ]]
+  rm "${build%/*}/withdrawn"
+  pushes
+  [[ $(served latest) == "$(served 1.2.0)" ]]
+
+  built 1.1.1 "$(printf 'c%.0s' {1..40})" 1.1.1 latest
+  pushes
+  [[ $(served latest) == "$(served 1.2.0)" ]]
+  echo "1.2.0 2026-11-22T05:10:00Z ada@host" >"${build%/*}/withdrawn"
+  pushes
+  [[ $(served latest) == "$(served 1.1.1)" ]]
+}
+
+@test "a branch's tag goes back only with its branch" {
+  mirror=$work/builds/.cache/git/$repository.git
+  mkdir -p "${mirror%/*}"
+  git init -q --bare -b main "$mirror"
+  repository app file one
+  old=$(git -C "$work/app" rev-parse HEAD)
+  commit app file two
+  new=$(git -C "$work/app" rev-parse HEAD)
+  git -C "$work/app" push -q "$mirror" main
+
+  built 0.1.1 "$new" 0.1.1 main
+  pushes
+  built 0.1.0 "$old" 0.1.0 main
+  pushes
+  [[ $(served main) == "$(served 0.1.1)" ]]
+  [[ $output == *"$REGISTRY/$repository:main stays at ${new:0:7}, which came after ${old:0:7} (push the branch back to move it)"* ]]
+  git -C "$work/app" push -qf "$mirror" "$old:main"
+  pushes
+  [[ $(served main) == "$(served 0.1.0)" ]]
 }

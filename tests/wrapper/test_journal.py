@@ -113,6 +113,6 @@ def test_why_reads_both(folder, monkeypatch, capsys):
     monkeypatch.setattr(journal, "FULL", 1 << 20)
     journal.tell(folder, "o/n", "noted", "new", "refs/heads/a", COMMIT)
     capsys.readouterr()
-    assert why.run(folder, COMMIT) == 0
+    assert why.run(folder, [COMMIT]) == 0
     old, new = capsys.readouterr().out.splitlines()
     assert old.endswith("old") and new.endswith("new")

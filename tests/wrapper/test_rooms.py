@@ -10,13 +10,14 @@ from tests.support.parts import ROOT
 WRAPPER = ROOT / "wrapper"
 # What each room may import; itself always, but for commands.
 GROUND = {"wrapper", "answer", "config", "version"}
-BUILDS = GROUND | {"console", "github"}
+BUILDS = GROUND | {"console", "screen", "github"}
 ROOMS = {
     "wrapper": set(),
     "answer": {"wrapper"},
     "config": {"wrapper", "answer"},
     "version": {"wrapper"},
     "console": {"wrapper"},
+    "screen": {"wrapper", "console"},
     "github": {"wrapper", "answer", "console"},
     "builds": BUILDS,
     "pushes": BUILDS | {"builds"},

@@ -131,33 +131,70 @@ def test_a_refs_newest_build_that_runs_again_is_found(builds):
 
 
 def table(capfd, *args, **more):
+    """The rows, without the remark that no poller runs."""
     assert status.run(*args, **more) == 0
-    lines = capfd.readouterr().out.splitlines()
+    remark, *lines = capfd.readouterr().out.splitlines()
+    assert remark.startswith("no poller runs for")
     return [line.split() for line in lines]
 
 
-def test_status_shows_what_runs_then_the_newest(builds, capfd):
+def test_status_shows_what_runs_then_the_newest_of_each_ref(builds, capfd):
     for number in range(1, 41):
         finished(named(builds, f"o/{number % 2}", number))
     late, early = named(builds, "o/0", 42), named(builds, "o/1", 41)
     (late.path / "version").write_text("7.0.0\n")
+    (late.path / "commit").write_text("Ada\nfix: it\n")
     with lock(early.path / "lock"):
-        head, first, second, third, *_, last, words = table(capfd, builds)
-        assert head == ["REPOSITORY", "BUILD", "REF", "VERSION", "STATUS", "SECONDS"]
-        assert first == ["o/1", early.id, "main", "-", "running", "0"]
-        assert second == ["o/0", late.id, "main", "7.0.0", "queued", "-"]
-        assert third[4:] == ["success", "42"]
-        assert last[1] < third[1]
-        assert " ".join(words) == "12 older builds (-n N, or --all)"
-        assert len(table(capfd, builds)) == 32
-        assert len(table(capfd, builds, number=7)) == 9
-        assert len(table(capfd, builds, all=True)) == 43
-        one = table(capfd, builds, "o/1", number=20)
-        assert {row[0] for row in one[1:-1]} == {"o/1"}
-        assert " ".join(one[-1]) == "1 older build (-n N, or --all)"
-        assert len(table(capfd, builds, number=0)) == 2
+        head, first, second, words = table(capfd, builds)
+        names = "STATUS REPOSITORY REF VERSION WHEN TOOK SUBJECT"
+        assert head == names.split()
+        assert first[:4] == ["running", "o/1", "main", "-"]
+        assert second[:4] == ["queued", "o/0", "main", "7.0.0"]
+        assert second[-3:] == ["fix:", "it,", "Ada"]
+        assert " ".join(words) == "40 older builds (-n N, or --all)"
+        rows = table(capfd, builds, all=True)
+        assert len(rows) == 43
+        assert [row[1] for row in rows[1:3]] == [early.name, late.name]
+        assert rows[3][:2] == ["success", f"o/0/{late.id.replace('42.', '40.')}"]
+        ids = [row[1].rpartition("/")[2] for row in rows[2:]]
+        assert ids == sorted(ids, reverse=True)
+        assert len(table(capfd, builds, number=1)) == 3
+        one = table(capfd, builds, "o/1")
+        assert [row[1] for row in one[1:-1]] == ["o/1"]
     assert status.run(builds, "o/none") == 1
     assert "o/none has no builds" in capfd.readouterr().err
+
+
+def test_status_as_json(builds, capfd):
+    build = finished(named(builds, "o/a", 1))
+    assert status.run(builds, as_json=True) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["format"], found["poller"]["running"]) == (1, False)
+    assert [one["id"] for one in found["builds"]] == [build.id]
+
+
+def test_with_nothing_built_status_says_how_to_start(builds, capfd, monkeypatch):
+    builds.mkdir()
+    config = builds.parent / "config.json"
+    config.write_text('{"registry": "a:1", "repositories": {"o/n": {}}}')
+    monkeypatch.setenv("CONFIG", str(config))
+    assert status.run(builds) == 0
+    said = capfd.readouterr().out
+    assert "nothing was built yet" in said
+    assert "  o/n: docker-build-server trigger o/n\n" in said
+
+
+def test_what_stands_above_the_table(builds, capfd):
+    named(builds, "o/a", 1)
+    (builds / ".pause").write_text("2026-11-22T05:10:00Z ada@host\n")
+    (builds / "o/a/.pause").touch()
+    (builds / ".health.json").write_text('{"host": ["docker engine: gone"]}')
+    with lock(builds / ".lock"):
+        assert status.run(builds) == 0
+    all, one, host, *_ = capfd.readouterr().out.splitlines()
+    assert all.startswith("paused since 2026-11-22T05:10:00Z by ada@host: everything")
+    assert one.endswith("(docker-build-server resume o/a)")
+    assert host == "nothing starts: docker engine: gone"
 
 
 @pytest.mark.parametrize("file", ["build.json", "result.json", "lock", "version"])
@@ -168,14 +205,15 @@ def test_a_file_that_cannot_be_read_spoils_no_other_row(builds, capfd, file):
         (strange.path / "result.json").unlink()
     (strange.path / file).unlink(missing_ok=True)
     (strange.path / file).mkdir()
-    _, row, other = table(capfd, builds)
-    assert row[:2] == ["o/a", strange.id] and other[4] == "queued"
+    _, row, other = table(capfd, builds, all=True)
+    assert strange.name in row and other[0] == "queued"
     if file in ("build.json", "result.json"):
-        assert row[4:7] == ["Is", "a", "directory"]
+        assert row[:4] == ["Is", "a", "directory", strange.name]
+        assert status.run(builds) == 0
 
 
 def test_odd_bytes_are_shown_as_such(builds, capfd):
-    strange = finished(named(builds, "o/a", 1))
+    strange = finished(named(builds, "o/a", 1), version=None)
     (strange.path / "version").write_bytes(b"1.\xff\x1b[2J\n2")
     (strange.path / "build.json").write_bytes(b'{"ref": "\xff"}')
     other = finished(named(builds, "o/a", 2), status=[7], failed_step={"x": "\x1b"})
@@ -183,11 +221,11 @@ def test_odd_bytes_are_shown_as_such(builds, capfd):
     broken = named(builds, "o/a", 3)
     (broken.path / "result.json").write_bytes(b"\xff")
     newer = finished(named(builds, "o/a", 4), format=2)
-    rows = table(capfd, builds)[1:]
-    assert rows[0][1:] == [newer.id, "main", "-", "of", "a", "newer", "version", "-"]
-    assert rows[1][1:] == [broken.id, "main", "-", "unknown", "-"]
-    assert rows[2][1:3] == [other.id, "7"]
-    assert rows[3][1:] == [strange.id, "1.\ufffd", "2", "success", "42"]
+    rows = table(capfd, builds, all=True)[1:]
+    assert rows[0] == ["of", "a", "newer", "version", newer.name, "main", "-", "-", "-"]
+    assert rows[1] == ["unknown", broken.name, "main", "-", "-", "-"]
+    assert other.name in rows[2]
+    assert rows[3] == ["success", strange.name, "-", "1.\ufffd", "2", "42", "s", "-"]
 
 
 def command(builds, *args, prefix=(), env=None, **more):
@@ -219,9 +257,9 @@ def test_what_is_another_users(tmp_path):
         (builds / "p").mkdir(0o700)
         done = command(builds, "status", prefix=NOBODY)
         assert (done.returncode, done.stderr) == (0, "")
-        _, hidden, row, *others = done.stdout.splitlines()
+        _, _, hidden, row, *others = done.stdout.splitlines()
         assert secret.id in hidden and "Permission denied" in hidden
-        assert row.split()[:5] == ["o/a", good.id, "main", "-", "queued"]
+        assert row.split()[:4] == ["queued", "o/a", "main", "-"]
         assert others == [
             f"{builds}/p: Permission denied",
             f"{builds}/o/closed: Permission denied",
@@ -273,7 +311,7 @@ def test_two_thousand_builds_are_listed_soon(builds):
     took = []
     for _ in range(5):
         start = time.monotonic()
-        assert "1970 older builds" in command(builds, "status").stdout
+        assert "1980 older builds" in command(builds, "status").stdout
         took.append(time.monotonic() - start)
     assert min(took) < 0.5
     print(took)

@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 
 def story(folder, asked, capsys):
-    code = why.run(folder, asked)
+    code = why.run(folder, [asked])
     said = capsys.readouterr()
     return code, said.out.splitlines() if code == 0 else said.err
 
@@ -53,7 +53,7 @@ def test_a_build_by_its_id(folder, make, capsys):  # noqa: F811
 
 @pytest.mark.parametrize("asked", ["1a2", "2b3c", "nothing", ""])
 def test_what_nobody_knows(folder, asked, capsys):
-    assert why.run(folder, asked) == 1
+    assert why.run(folder, [asked]) == 1
     journal.tell(folder, "o/n", "noted", "one", "refs/heads/main", COMMIT)
     capsys.readouterr()
     code, said = story(folder, asked, capsys)
@@ -129,7 +129,7 @@ def test_odd_bytes_in_builds_and_journal(builds, make, capsys):  # noqa: F811
 def test_a_journal_that_cannot_be_read_hides_no_build(builds, make, capsys):  # noqa: F811
     build = make(1, source="manual")
     (builds / "journal.jsonl").mkdir()
-    assert why.run(builds, "main") == 0
+    assert why.run(builds, ["main"]) == 0
     said = capsys.readouterr()
     assert said.err == f"{builds}/journal.jsonl: Is a directory\n"
     assert build.id in said.out

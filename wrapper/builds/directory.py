@@ -70,7 +70,7 @@ class Build:
         """The SemVer; None as long as it has none."""
         try:
             return (self.path / "version").read_text(errors="replace").strip() or None
-        except FileNotFoundError:
+        except OSError:
             return None
 
     @property

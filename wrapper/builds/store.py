@@ -15,6 +15,7 @@ from wrapper.builds.directory import Build, is_id, read_json
 from wrapper.builds.lock import held
 
 SETTLED = 2.0  # seconds after which a change of a folder surely shows in its mtime
+FEW = 50  # builds of a repository that no poller knows
 ENDED = 5  # builds in a row that have ended: what is older does not run
 
 
@@ -44,6 +45,20 @@ class Store:
 
     def count(self, repository: str | None = None) -> int:
         return sum(map(len, self._ids(repository).values()))
+
+    def tips(self, repository: str | None = None) -> Iterator[Build]:
+        """Each ref's newest build, the newest first, and of some refs others too.
+
+        state.json knows them, but for those that a person staged: these are looked for
+        among the newest.
+        """
+        lists = []
+        for folder, ids in self._ids(repository).items():
+            refs = _newest_of_refs(folder)
+            some = {*ids[: ENDED if refs else FEW], *refs.intersection(ids)}
+            lists.append([(id, folder) for id in sorted(some, reverse=True)])
+        for id, folder in merge(*lists, reverse=True):
+            yield Build(Path(folder, id))
 
     def running(self, repository: str | None = None) -> list[Build]:
         """Builds that run now, the newest first.

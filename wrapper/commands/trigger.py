@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
+from wrapper.builds.directory import Build
+from wrapper.builds.follow import show
 from wrapper.builds.requests import ask
 
 
-def run(builds: Path, repository: str, what: str | None) -> int:
+def run(builds: Path, repository: str, what: str | None, wait: bool = False) -> int:
     """Prints the build. 0, 1: refused, 2: not configured, 69: no poller runs."""
-    return ask(builds, "trigger", {"repository": repository, "ref": what}).show()
+    answer = ask(builds, "trigger", {"repository": repository, "ref": what})
+    code = answer.show()
+    if code or not wait or not answer.build:
+        return code
+    return show(Build(builds / answer.build))

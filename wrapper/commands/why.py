@@ -1,5 +1,6 @@
-"""docker-build-server why: the story of a commit, branch, tag or build."""
+"""docker-build-server why: the story of a commit, branch, tag, version or build."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,40 +8,66 @@ from typing import Any
 from wrapper import console
 from wrapper.builds import journal, verdict
 from wrapper.builds.directory import Build, is_id
+from wrapper.builds.records import Records
 from wrapper.builds.store import Store
+from wrapper.builds.what import Unclear, find
+
+Line = dict[str, Any]
 
 
-def run(builds: Path, name: str) -> int:
-    """Prints what the journal has of a commit (4 or more digits of it), branch, tag or
-    build, then what builds say of themselves that it does not know: those by hand.
-    0, or 1 where nothing is known.
+def run(builds: Path, what: list[str], as_json: bool = False) -> int:
+    """Prints what the journal has of WHAT (of a commit 4 or more digits), then what
+    builds say of themselves that it does not know: those by hand; and of the newest
+    build, where it failed, the lines that say why. 0, or 1 where nothing is known.
     """
-    found = False
+    *before, name = what
+    repository = before[0] if before else None
+    lines = _story(builds, repository, name)
+    meant = None
+    try:
+        meant = find(builds, *what)
+        if not lines:  # a version, say, or a repository
+            lines = _story(builds, meant.repository, meant.id)
+    except (Unclear, OSError):
+        meant = _newest(builds, lines)
+    if not lines:
+        print(
+            f"The journal does not know {name}, nor is there such a build (a commit's "
+            "first 4 or more digits, a branch, a tag, a version or a build's ID)",
+            file=sys.stderr,
+        )
+        return 1
+    if as_json:
+        found = [Records().of(meant).document()] if meant else []
+        print(json.dumps({"format": 1, "lines": lines, "builds": found}))
+        return 0
+    for line in lines:
+        story = f"{line['time']} {line['repository']}: {journal.words(line)}"
+        print(console.line(story))
+    if meant:
+        _print_failing(meant)
+    return 0
+
+
+def _story(builds: Path, repository: str | None, name: str) -> list[Line]:
+    found: list[Line] = []
     known: set[str] = set()  # builds that the journal tells of
     try:
         for line in journal.read(builds):
             known.add(str(line.get("build")))
-            if _concerns(line, name):
-                found = True
-                _print(line)
+            if _concerns(line, repository, name):
+                found.append(line)
     except OSError as e:
         print(f"{e.filename}: {e.strerror}", file=sys.stderr)
-    for line in reversed(_by_hand(builds, name, known)):
-        found = True
-        _print(line)
-    if not found:
-        print(
-            f"The journal does not know {name}, nor is there such a build (a commit's "
-            "first 4 or more digits, a branch, a tag or a build's ID)",
-            file=sys.stderr,
-        )
-    return 0 if found else 1
+    return found + list(reversed(_by_hand(builds, repository, name, known)))
 
 
-def _by_hand(builds: Path, name: str, known: set[str]) -> list[dict[str, Any]]:
+def _by_hand(
+    builds: Path, repository: str | None, name: str, known: set[str]
+) -> list[Line]:
     """Builds the journal does not know, as lines of it, the newest first."""
     lines = []
-    for build in Store(builds).newest():
+    for build in Store(builds).newest(repository):
         if build.id in known or (is_id(name) and build.id != name):
             continue
         try:
@@ -49,12 +76,12 @@ def _by_hand(builds: Path, name: str, known: set[str]) -> list[dict[str, Any]]:
             if build.id == name:
                 print(f"{e.filename}: {e.strerror}", file=sys.stderr)
             continue
-        if _concerns(line, name):
+        if _concerns(line, repository, name):
             lines.append(line)
     return lines
 
 
-def _line(build: Build) -> dict[str, Any]:
+def _line(build: Build) -> Line:
     result = build.result()
     hand = "by hand" if build.info.get("source") == "manual" else "not in the journal"
     line = {"time": build.info.get("staged_at", "-"), "repository": build.repository}
@@ -66,13 +93,28 @@ def _line(build: Build) -> dict[str, Any]:
     return line | {"time": at, "what": "finished", "why": why}
 
 
-def _print(line: dict[str, Any]) -> None:
-    story = f"{line['time']} {line['repository']}: {journal.words(line)}"
-    print(console.line(story))
+def _newest(builds: Path, lines: list[Line]) -> Build | None:
+    """The newest build of a story."""
+    names = [(str(x["build"]), x["repository"]) for x in lines if x.get("build")]
+    for id, repository in sorted(names, reverse=True)[:1]:
+        build = Build(builds / repository / id)
+        return build if build.info else None
+    return None
 
 
-def _concerns(line: dict[str, Any], name: str) -> bool:
+def _print_failing(build: Build) -> None:
+    try:
+        lines = verdict.failing(build.result() or {})
+    except OSError:
+        return
+    for line in lines:
+        print(console.line(f"{build.path}/console.log:{line['line']}: {line['text']}"))
+
+
+def _concerns(line: Line, repository: str | None, name: str) -> bool:
     commit, ref = str(line.get("commit") or ""), str(line.get("ref") or "")
+    if repository not in (None, line.get("repository")):
+        return False
     return bool(name) and (
         name in (ref, line.get("build"))
         or ref in (f"refs/heads/{name}", f"refs/tags/{name}")

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wrapper.builds import ending, journal
-from wrapper.builds.directory import Build, now
+from wrapper.builds.directory import Build, folders, now, read_json
 from wrapper.builds.process import Failed
 from wrapper.builds.requests import CALLED_WRONGLY, TEMPORARY, Answer, Refused, Request
 from wrapper.builds.what import Unclear, build_at, find
 from wrapper.config.load import Settings
 from wrapper.config.schema import nearest, steps
+from wrapper.pushes.forget import forget
+from wrapper.pushes.registry import Image
 from wrapper.pushes.stager import stage
 
 BUSY = 69
@@ -44,6 +46,9 @@ class Actions:
             "cancel": self._cancel,
             "pause": self._pause,
             "resume": self._resume,
+            "withdraw": self._withdraw,
+            "promote": self._promote,
+            "forget": self._forget,
         }
 
     def perform(self, request: Request) -> Answer:
@@ -127,6 +132,40 @@ class Actions:
         journal.tell(self._builds, name, "resume", f"asked for by {request.by}")
         self._later(lambda: None)
         return Answer(0, f"{name} goes on")
+
+    def _withdraw(self, request: Request) -> Answer:
+        """repository, version, undo: true or not given."""
+        image, version = self._image(request), request.wanted("version")
+        if request.arguments.get("undo"):
+            return image.undo(version, request.by)
+        return image.withdraw(version, request.by)
+
+    def _promote(self, request: Request) -> Answer:
+        """repository, version, names"""
+        image, version = self._image(request), request.wanted("version")
+        names = request.arguments.get("names")
+        texts = isinstance(names, list) and all(isinstance(n, str) for n in names)
+        if not names or not isinstance(names, list) or not texts:
+            raise Refused(CALLED_WRONGLY, "promote: names is no list of names")
+        folder = self._builds / request.wanted("repository")
+        refs = (read_json(folder / "state.json") or {}).get("refs") or {}
+        heads = [r.removeprefix("refs/heads/") for r in refs if "refs/heads/" in r]
+        return image.promote(version, names, heads, request.by)
+
+    def _forget(self, request: Request) -> Answer:
+        """repository, that is not configured any more."""
+        name = request.wanted("repository")
+        if name in self._repositories():
+            raise Refused(1, f"{name} is still configured (take it out of config.json)")
+        if name not in ["/".join(f.parts[-2:]) for f in folders(self._builds)]:
+            raise Refused(CALLED_WRONGLY, f"nothing is known of {name}")
+        return forget(self._builds, name, request.by)
+
+    def _image(self, request: Request) -> Image:
+        name = request.wanted("repository")
+        settings = self._settings(name)
+        registry = settings.document["registry"]
+        return Image(self._builds, name, f"{registry}/{settings.image}")
 
     def _pause_file(self, request: Request) -> tuple[Path, str]:
         name = request.text("repository")

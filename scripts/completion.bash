@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# completion.bash completes docker-build-server in bash: . scripts/completion.bash
+
+_docker_build_server() {
+  local word=${COMP_WORDS[COMP_CWORD]} command='' words='' each
+  local -A options=(
+    [poll]='--once' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
+    [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
+    [withdraw]='--undo' [forget]='--yes' [check]='' [doctor]='' [health]=''
+    [plan]='' [cancel]='' [pause]='' [resume]='' [promote]=''
+  )
+  local steps='clone npm-install version build unit-test tag-push'
+
+  for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    if [[ ${options[$each]+known} ]]; then
+      command=$each
+      break
+    fi
+  done
+
+  if [[ ! $command ]]; then
+    words="${!options[*]} --config --version --help"
+  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} == --from || ${COMP_WORDS[COMP_CWORD - 1]} == --step ]]; then
+    words=$steps
+  elif [[ $word == -* ]]; then
+    words="${options[$command]} --config --help"
+  else # a repository, as the builds folder has it
+    words=$(cd -- "${BUILDS:-builds}" 2>/dev/null && compgen -G '[!.]*/*')
+  fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+complete -o default -F _docker_build_server docker-build-server

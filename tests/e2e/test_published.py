@@ -1,0 +1,134 @@
+"""Tags that a person moves, in a real registry: withdraw, promote, images; forget."""
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import Here
+from tests.support.parts import application, wait_for
+from wrapper.__main__ import main
+from wrapper.builds.directory import builds_in
+from wrapper.builds.process import Pipeline
+
+
+@pytest.fixture
+def story(make_repo, configure, here, name, registry, base_image, monkeypatch):
+    """story(TAG) pushes a commit with that tag and waits for its success."""
+    monkeypatch.setattr(Here, "pipeline", Pipeline)
+    tree = make_repo(application(base_image))
+    path = configure(name)
+    poller = here(path)
+    poller.says(f"noted main at {tree.head[:7]}")
+    poller.settled(name)
+
+    class Story:
+        folder = poller.folder
+        repository = tree
+
+        def release(self, tag):
+            tree.commit({"change": tag})
+            tree.git("tag", tag)
+            tree.push("main", tag)
+            self.built(tag, f"refs/tags/{tag}")
+
+        def built(self, what, ref):
+            def success():
+                ends = [
+                    b.state() for b in builds_in(self.folder / name) if b.ref == ref
+                ]
+                return ends and all(end == "success" for end in ends)
+
+            wait_for(success, 120, f"{what} is built")
+
+        def run(self, *words):
+            return main([words[0], "--config", str(path), *words[1:]])
+
+        def digests(self):
+            tags = registry.tags(name)
+            return {tag: registry.digest(name, tag) for tag in tags}
+
+    return Story()
+
+
+def test_latest_is_put_back_and_forward(story, name, capfd):
+    for tag in "v1.0.0", "v1.1.0":
+        story.release(tag)
+    capfd.readouterr()
+    assert story.run("withdraw", name, "1.1.0") == 0
+    said = capfd.readouterr().out
+    assert "1.1 stays, as no other version is left for it" in said
+    assert "1 is 1.0.0; latest is 1.0.0" in said
+    tags = story.digests()
+    assert tags["latest"] == tags["1"] == tags["1.0"] == tags["1.0.0"] != tags["1.1.0"]
+    assert tags["1.1"] == tags["1.1.0"]
+
+    assert story.run("rerun", name, "v1.1.0", "--wait") == 0  # built again
+    [build] = [b for b in builds_in(story.folder / name) if b.ref == "refs/tags/v1.1.0"]
+    assert "1.1.0 is withdrawn, so" in (build.path / "console.log").read_text()
+    again = story.digests()
+    assert again["latest"] == again["1"] == tags["1.0.0"]
+
+    assert story.run("withdraw", name, "1.1.0", "--undo") == 0
+    assert story.run("withdraw", name, "1.1.0", "--undo") == 1
+    undone = story.digests()
+    assert undone["latest"] == undone["1"] == undone["1.1.0"]
+    assert story.run("withdraw", name, "1.1.0") == 0
+
+    story.release("v1.1.1")
+    tags = story.digests()
+    assert tags["latest"] == tags["1"] == tags["1.1"] == tags["1.1.1"]
+
+    capfd.readouterr()
+    assert story.run("withdraw", name, "7.0.0") == 1
+    assert story.run("promote", name, "1.0.0", "production", "stable") == 0
+    for owned in "latest", "1.0", "v2", "sha-1234567", "main", "2.0.0-rc.1":
+        assert story.run("promote", name, "1.0.0", owned) == 2, owned
+    assert story.run("promote", name, "7.0.0", "production") == 1
+    tags = story.digests()
+    assert tags["production"] == tags["stable"] == tags["1.0.0"]
+
+    capfd.readouterr()
+    assert story.run("images", name, "--json") == 0
+    found = {one["tag"]: one for one in json.loads(capfd.readouterr().out)["tags"]}
+    assert {tag: one["digest"] for tag, one in found.items()} == {
+        tag: digest for tag, digest in tags.items() if tag[:4] != "sha-"
+    }
+    latest = found["latest"]
+    assert (latest["version"], latest["before"]) == ("1.1.1", "1.0.0")
+    assert found["production"]["version"] == "1.0.0"
+    assert story.run("images") == 0
+    assert "production" in capfd.readouterr().out
+
+
+def test_an_older_commit_leaves_its_branch_and_a_branch_put_back_takes_it(story, name):
+    tree = story.repository
+    first = tree.commit({"change": "one"})
+    tree.push()
+    story.built("one", "refs/heads/main")
+    old = story.digests()["main"]
+    tree.commit({"change": "two"})
+    tree.push()
+    wait_for(lambda: len(builds_in(story.folder / name)) == 2)
+    story.built("two", "refs/heads/main")
+    new = story.digests()["main"]
+    assert new != old
+    [build, _] = builds_in(story.folder / name)
+    assert build.commit == first
+    assert story.run("rerun", build.id, "--from", "tag-push", "--wait") == 0
+    assert story.digests()["main"] == new
+    tree.push(f"{first}:main")
+    wait_for(lambda: len(builds_in(story.folder / name)) == 3)
+    story.built("back", "refs/heads/main")
+    assert story.digests()["main"] == old
+
+
+def test_what_is_left_of_a_repository_goes(story, name, configure, capfd, docker):
+    story.release("v1.0.0")
+    assert story.run("forget", name, "--yes") == 1
+    assert "is still configured (take it out of config.json)" in capfd.readouterr().err
+    configure("other/one")
+    assert story.run("forget", "no/such", "--yes") == 2
+    wait_for(lambda: story.run("forget", name, "--yes") == 0)  # once it is taken out
+    left = [p for p in story.folder.rglob("*") if name.split("/")[1] in str(p)]
+    assert left == []
+    assert docker("images", "-q", "--filter", f"reference=*/{name}") == ""
