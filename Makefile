@@ -15,7 +15,7 @@ setup: .venv/.ready ## make the virtual environment, with what running needs
 	@python3 -c 'import ensurepip' 2>/dev/null || \
 	  { . tests/support/services.bash; need ensurepip=python3-venv; }
 	@echo "setup: the package and what it needs go into .venv (this may take a minute)" >&2
-	@python3 -m venv .venv && .venv/bin/pip install -q -e . && touch $@
+	@python3 -m venv .venv && .venv/bin/pip install -q -e '.[web]' && touch $@
 
 .PHONY: demo
 demo: setup ## see it work, on this machine alone: a push becomes tags in a registry
@@ -25,6 +25,10 @@ demo: setup ## see it work, on this machine alone: a push becomes tags in a regi
 .PHONY: poll
 poll: setup ## notice pushes and build them, until stopped
 	@$(server) poll
+
+.PHONY: serve
+serve: setup ## the API and the page, read only, on 127.0.0.1:7070 (OPTIONS=… for more)
+	@$(server) serve $(OPTIONS)
 
 .PHONY: status
 status: setup ## what is built now, and the newest build of each ref (REPO=owner/name)
@@ -119,7 +123,7 @@ pipeline: setup ## all of them (FROM=step goes on from that step)
 dev: .venv/.dev ## setup, with the tools of lint and tests
 .venv/.dev: .venv/.ready
 	@echo "dev: the tools of lint and tests go into .venv (this may take a minute)" >&2
-	@.venv/bin/pip install -q -e '.[dev]' && touch $@
+	@.venv/bin/pip install -q -e '.[web,dev]' && touch $@
 
 .PHONY: test
 test: dev ## lint and tests, all that CI runs, on a real engine and registry

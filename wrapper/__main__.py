@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     try:
         # Each command is a module, loaded when it is wanted: some take long to load.
-        run = _poll if name == "poll" else import_module(f"wrapper.commands.{name}").run
+        room = "web" if name == "serve" else "commands"
+        run = _poll if name == "poll" else import_module(f"wrapper.{room}.{name}").run
         code: int = run(prepare(source), **words)
         sys.stdout.flush()
         return code
@@ -89,6 +90,9 @@ def _add_poller(command: Callable[..., argparse.ArgumentParser]) -> None:
     codes = "0 done, 69 another polls for this folder, 130 and 143 ended by a signal"
     poll = command("poll", str, "notice pushes and build them", "", codes)
     poll.add_argument("--once", action="store_true", help="one round, then end")
+    words = "answer over HTTP: the API and the page"
+    codes = "2 called wrongly, 130 and 143 ended by a signal"
+    _serve(command("serve", str, words, "--token-file F --allow steps", codes))
     codes = "0 nothing is wrong, 1 something is"
     command("check", str, "check the configuration", "", codes)
     command("doctor", str, "check everything a build needs", "", codes)
@@ -202,6 +206,33 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError("a number of rows")
     return int(text)
+
+
+def _serve(serve: argparse.ArgumentParser) -> None:
+    """Its arguments: wrapper/web/options.py says what they mean."""
+    words = "HOST:PORT, or unix:PATH (127.0.0.1:7070)"
+    serve.add_argument(
+        "--listen", default="127.0.0.1:7070", metavar="WHERE", help=words
+    )
+    words = "who knows a line of it may read, and do what --allow says"
+    serve.add_argument("--token-file", type=Path, metavar="F", help=words)
+    words = "with the token: builds, steps, publish, config (none)"
+    serve.add_argument("--allow", type=_words, default=frozenset(), help=words)
+    words = "webhooks are signed by a line of it"
+    serve.add_argument("--hook-secret-file", type=Path, metavar="F", help=words)
+    words = "a name by which it may be asked, besides this machine's own"
+    serve.add_argument(
+        "--host", dest="hosts", action="append", default=[], metavar="NAME", help=words
+    )
+    serve.add_argument("--url", help="where people find it, behind a proxy")
+    words = "reading takes no token"
+    serve.add_argument("--public-read", action="store_true", help=words)
+    words = "badges take no token"
+    serve.add_argument("--public-badge", action="store_true", help=words)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split(",")))
 
 
 def _builds(source: str) -> Path:

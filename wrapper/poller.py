@@ -116,7 +116,7 @@ class Poller:
         for lane in self._todo:
             for _ in range(SIDE_BY_SIDE[lane[1]]):
                 threading.Thread(target=self._visit, args=lane, daemon=True).start()
-        wake = watch_file(builds / ".wake", lambda: self._calls.put(self._look))
+        wake = watch_file(builds / ".wake", lambda: self._calls.put(self._woken))
         asked = watch_folder(requests, lambda: self._calls.put(self._inbox.look))
         say(ME, f"{len(self._repositories)} repositories, builds in {builds}")
         while not self._finished():
@@ -295,6 +295,16 @@ class Poller:
             self._look()
         gap = min(5.0, self._interval)
         self._health_due = min(self._health_due, time.monotonic() + gap)
+
+    def _woken(self) -> None:
+        """Somebody has touched .wake, and maybe .look of a repository before."""
+        for name, repository in self._repositories.items():
+            wish = self._config.builds / name / ".look"
+            if wish.exists():
+                wish.unlink(missing_ok=True)  # first: who comes now is not forgotten
+                repository.look()
+                self._schedule((GIT, name), repository.due(GIT))
+        self._look()
 
     def _look(self) -> None:
         self._look_due = 0.0

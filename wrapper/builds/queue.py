@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wrapper.builds import journal, verdict
+from wrapper.builds import journal, slots, verdict
 from wrapper.builds.directory import NEWER, Build, builds_in, folders, superseded
 from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, Pipeline, call
@@ -45,6 +45,7 @@ class Queue:
         self._pipeline = pipeline
         self._skips = Skips(later)
         self._running: dict[str, tuple[Build, Pipeline]] = {}  # by repository
+        self._places: dict[str, int] = {}  # among those that run, by repository
         self._settled: dict[Path, set[str]] = {}  # builds with nothing left to do
         self._runs: dict[str, int] = {}  # of a build, without a result
         self._again: dict[str, float] = {}  # when such a one may run next (monotonic)
@@ -74,7 +75,11 @@ class Queue:
             if paused or early:
                 self.restless = True
             elif len(self._running) < concurrency:
-                self._start(build)
+                place = slots.take(self._builds, concurrency)
+                if place is None:  # steps by hand have them all
+                    self.restless = True
+                else:
+                    self._start(build, place)
         for new in sorted(words - self._obstacles):
             say("poller", new)
         self._obstacles = words
@@ -82,6 +87,7 @@ class Queue:
     def ended(self, build: Build, code: int) -> None:
         """To be called, in the queue's thread, with what on_end was given."""
         del self._running[build.repository]
+        slots.give_back(self._places.pop(build.repository))
         self._skips.forget(build)
         if self._ended_by == signal.SIGINT:  # it may have come before pipeline.sh began
             build.close("cancelled", "ended by a signal")
@@ -214,7 +220,8 @@ class Queue:
                 version=result.get("version"),
             )
 
-    def _start(self, build: Build) -> None:
+    def _start(self, build: Build, place: int) -> None:
+        self._places[build.repository] = place
         why = f"after {_age(build):.0f} s in the queue"
         if build.rerun is not None:
             why = f"once more{f', from {build.rerun}' if build.rerun else ''}"

@@ -43,6 +43,10 @@ class Store:
         """Each one's folder, OWNER/NAME."""
         return [Path(folder) for folder in self._folders()]
 
+    def ids(self, repository: str) -> list[str]:
+        """Of a repository's builds, the newest first."""
+        return self._list(f"{self._builds}/{repository}")
+
     def count(self, repository: str | None = None) -> int:
         return sum(map(len, self._ids(repository).values()))
 

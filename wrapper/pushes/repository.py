@@ -32,6 +32,7 @@ from wrapper.pushes.state import ETag, State, Waiting, from_builds, load
 T = TypeVar("T")
 FEED, GIT = "feed", "git"  # what is visited
 FULL = 600.0  # seconds after which a feed is read whatever its ETag: those can go stale
+LOOKS = 2.0  # seconds from one comparison that somebody wants to the next
 LATE = 120.0  # seconds that git may take to show what an event tells of
 
 
@@ -54,6 +55,8 @@ class Repository:
         self._github = github
         self._asked = 60.0  # seconds that GitHub wants between two polls
         self._recheck = math.inf  # monotonic: when git may show a late event
+        self._wanted = math.inf  # monotonic: when somebody wants git to be asked
+        self._looked = -math.inf  # monotonic: when it was asked last
         self.pause = 600.0  # seconds from one comparison to the next
         self._changing = threading.Lock()
         self._news: News | None = None  # of the feed, for compare()
@@ -75,9 +78,10 @@ class Repository:
         """When to poll() next (FEED), or to compare() (GIT); monotonic."""
         if what == FEED:
             return self.feed.due if self.on_github else math.inf
+        due = min(self.git.due, self._wanted)
         if self.git.trouble:
-            return self.git.due
-        return 0.0 if self.has_news else min(self.git.due, self._recheck)
+            return due
+        return 0.0 if self.has_news else min(due, self._recheck)
 
     @property
     def has_news(self) -> bool:
@@ -115,7 +119,8 @@ class Repository:
             self.untold = 0.0  # the feed goes on
         asks = unseen is not None and bool(unseen.events or unseen.gap)
         due = min(self.git.due, math.inf if self.git.trouble else self._recheck)
-        if asks or due <= _now():
+        if asks or min(due, self._wanted) <= _now():
+            self._looked, self._wanted = _now(), math.inf
             stager = Stager(
                 self.name, self.settings, self._builds, state, self._written
             )
@@ -165,6 +170,12 @@ class Repository:
         for backoff in self.feed, self.git:
             if backoff.trouble:
                 backoff.due = 0.0
+
+    def look(self) -> None:
+        """Somebody says that git has something new: it is asked at once, or soon, if
+        that was just done.
+        """
+        self._wanted = max(_now(), self._looked + LOOKS)
 
     def failed(self, what: str, words: str, interval: float) -> None:
         """A poll (FEED) or a comparison (GIT) went wrong altogether."""

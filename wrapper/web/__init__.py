@@ -1,0 +1,1 @@
+"""The API and the page: files are shown, requests left, scripts called."""

@@ -1,0 +1,176 @@
+"""Builds by hand: staged, and their steps run one by one, while a person waits."""
+
+import os
+import re
+import subprocess
+import threading
+import time
+from typing import Any
+
+from starlette.responses import Response
+
+from wrapper import SCRIPTS
+from wrapper.builds import slots
+from wrapper.builds.directory import Build, now
+from wrapper.builds.lock import read_holder
+from wrapper.config.schema import nearest
+from wrapper.config.schema import steps as names
+from wrapper.web.ask import Ask, Problem, answer, checked
+from wrapper.web.progress import runs as runs_of
+
+STAGING = 150  # seconds for stage.sh, which may ask the remote
+STARTING = 5.0  # seconds for a step to have the build's lock
+CHECKS = 0.3  # seconds more in which it says what it misses
+WAIT = 300  # seconds of Prefer: wait=N at most
+
+
+class Run:
+    """A step that runs by itself, in a session of its own: it goes on without us."""
+
+    def __init__(self, build: Build, step: str, by: str, place: int) -> None:
+        self.build, self.step, self.by = build, step, by
+        self.started_at = now()
+        self.ended = threading.Event()
+        self.code = 0
+        self.words = ""  # what it said before the build's console was open
+        self._place = place
+        self._process = subprocess.Popen(
+            [f"{SCRIPTS}/{step}.sh", str(build.path)],
+            env=os.environ | {"RUN_BY": by},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # console.log has it
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        try:
+            _, said = self._process.communicate()
+            lines = said.decode(errors="replace").strip().splitlines()
+            self.words = lines[-1] if lines else ""
+            self.code = self._process.returncode
+        finally:
+            slots.give_back(self._place)
+            self.ended.set()
+
+    def begun(self) -> bool:
+        """Has it the build's lock, or ended?"""
+        try:
+            holder = read_holder(self.build.path / "lock").pid
+        except OSError:
+            holder = ""
+        return self.ended.is_set() or holder == str(self._process.pid)
+
+    def document(self) -> dict[str, Any]:
+        """As runs/STEP.json, of a step that still runs."""
+        if self.ended.is_set():
+            return {"step": self.step, "running": False} | (
+                runs_of(self.build.path).get(self.step) or {"exit_code": self.code}
+            )
+        begun = {"step": self.step, "running": True, "by": self.by}
+        begun |= {"started_at": self.started_at, "finished_at": None}
+        return begun | {"exit_code": None, "message": None}
+
+
+def run(ask: Ask) -> Response:
+    """Runs a step on a build; what it prints is in the build's console.log."""
+    ask.parameters()
+    ask.json()
+    build, step = ask.build(), ask.at["step"]
+    if step not in names():
+        near = nearest(step, names()) or f" (one of {', '.join(names())})"
+        raise Problem(404, f"{step} is no step{near}")
+    if build.newer:
+        raise Problem(409, f"{build.id} was staged by a newer version (update this)")
+    config = ask.world.config()
+    most = config.concurrency if config else 1
+    place = slots.take(ask.world.builds, most)
+    if place is None:
+        words = f'{most} builds and steps run already (see "concurrency")'
+        raise Problem(429, words, retry_after=10)
+    key = build.name
+    begun = Run(build, step, ask.by, place)
+    end = time.monotonic() + STARTING
+    while not begun.begun() and time.monotonic() < end:
+        time.sleep(0.01)
+    begun.ended.wait(CHECKS)
+    if not begun.ended.is_set():
+        ask.world.steps[key] = begun
+        begun.ended.wait(_patience(ask))
+    where = f"/api/v1/builds/{key}/runs/{step}"
+    if not begun.ended.is_set():
+        return answer(begun.document(), 202, {"Location": where})
+    if begun.code in (2, 69):
+        raise _refusal(begun)
+    return answer(begun.document(), 200, {"Location": where})
+
+
+def _patience(ask: Ask) -> float:
+    found = re.search(r"\bwait=(\d{1,6})", ask.headers.get("prefer", ""))
+    return min(WAIT, int(found[1])) if found else 0.0
+
+
+def _refusal(run: Run) -> Problem:
+    """In the script's own words."""
+    record = runs_of(run.build.path).get(run.step, {})
+    words = run.words or record.get("message") or f"it ended with {run.code}"
+    more: dict[str, Any] = {"exit_code": run.code}
+    if run.code == 69:
+        pid = read_holder(run.build.path / "lock").pid
+        more["pid"] = int(pid) if pid else None
+    return Problem(409, words, **more)
+
+
+def runs(ask: Ask) -> Response:
+    """The last run of each step that was called by itself."""
+    ask.parameters()
+    build = ask.build()
+    found = runs_of(build.path)
+    found |= {d["step"]: d for d in [_running(ask, build)] if d}
+    return answer({"runs": found})
+
+
+def one_run(ask: Ask) -> Response:
+    ask.parameters()
+    build, step = ask.build(), ask.at["step"]
+    running = _running(ask, build)
+    if running and running["step"] == step:
+        return answer(running)
+    found = runs_of(build.path).get(step)
+    if found is None:
+        raise Problem(404, f"{step} was not called by itself on {build.id}")
+    return answer({"step": step, "running": False} | found)
+
+
+def _running(ask: Ask, build: Build) -> dict[str, Any] | None:
+    begun = ask.world.steps.get(build.name)
+    return None if begun is None or begun.ended.is_set() else begun.document()
+
+
+def stage(ask: Ask) -> Response:
+    """Stages a build by hand, which a poller leaves alone."""
+    ask.parameters()
+    given = ask.json(repository="must", ref="may", commit="may")
+    repository = ask.configured(checked(given["repository"]))
+    script = [f"{SCRIPTS}/stage.sh", repository, given["ref"]]
+    done = subprocess.run(
+        script + [given["commit"]] * bool(given["commit"]),
+        env=os.environ | {"CONFIG": ask.world.options.source},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=STAGING,
+        start_new_session=True,
+    )
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        words = lines[-1] if lines else "stage.sh says nothing"
+        code: dict[str, Any] = {"exit_code": done.returncode}
+        if done.returncode in (1, 2):
+            raise Problem(422, words, **code)
+        raise Problem(503, words, **code, retry_after=30)
+    build = Build(
+        ask.world.builds / repository / os.path.basename(done.stdout.decode().strip())
+    )
+    where = f"/api/v1/builds/{build.name}"
+    return answer({"build": ask.world.records.of(build)}, 201, {"Location": where})
