@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import FileResponse, Response
 
 from wrapper.builds.directory import Build, Newer, is_id, read_json
+from wrapper.config.schema import steps as names
 from wrapper.web.ask import Ask, Problem, answer, checked
 from wrapper.web.progress import runs, steps
 from wrapper.web.records import tag
@@ -84,7 +85,6 @@ def one(ask: Ask) -> Response:
     world, folder = ask.world, build.path
     result = build.result()
     begun = steps(folder)
-    names = [step._asdict() for step in begun]
     running = begun[-1].name if begun and begun[-1].status == "running" else None
     try:
         info = read_json(folder / "build.json")
@@ -94,11 +94,14 @@ def one(ask: Ask) -> Response:
         "summary": world.records.of(build),
         "build": info,
         "result": result,
-        "steps": names,
+        "steps": [step._asdict() for step in begun],
         "step": running if result is None else None,
         "runs": runs(folder),
         "files": [name for name in PARTS if (folder / name).exists()],
         "log": _size(folder / "console.log"),
+        "order": names(),
+        "poller": world.poller(),
+        "rights": sorted(ask.rights),
     }
     return unless_known(ask, document)
 

@@ -29,7 +29,7 @@ def overview(ask: Ask) -> Response:
             "by": ask.by,
             "url": world.options.url,
         },
-        "poller": poller(world),
+        "poller": world.poller(),
         "counts": {
             "red": len(red),
             "running": len(running),
@@ -83,27 +83,9 @@ def _row(world: World, repo: Repository) -> dict[str, Any]:
     }
 
 
-def poller(world: World) -> dict[str, Any]:
-    """How the poller goes, by what it has written down."""
-    health = world.health()
-    known = health.get("repositories", {})
-    trouble = {n: h["trouble"] for n, h in known.items() if h.get("trouble")}
-    free = world.free()
-    return {
-        "running": world.poller_runs(),
-        "paused": world.paused(),
-        "held": health.get("held"),
-        "trouble": trouble,
-        "configuration": world.reason or None,
-        "requests_remaining": health.get("requests_remaining"),
-        # Rounded, since each answer would differ else.
-        "disk_free_bytes": None if free is None else free >> 27 << 27,
-    }
-
-
 def health(ask: Ask) -> Response:
     """200 where the poller does its work, else 503: for a probe."""
     ask.parameters()
-    found = poller(ask.world)
+    found = ask.world.poller()
     well = found["running"] and not (found["held"] or found["configuration"])
     return answer({"ok": bool(well)} | found, 200 if well else 503)

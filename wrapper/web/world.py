@@ -93,3 +93,20 @@ class World:
             return shutil.disk_usage(self.builds).free
         except OSError:
             return None
+
+    def poller(self) -> dict[str, Any]:
+        """How the poller goes, by what it has written down."""
+        health = self.health()
+        known = health.get("repositories", {})
+        trouble = {n: h["trouble"] for n, h in known.items() if h.get("trouble")}
+        free = self.free()
+        return {
+            "running": self.poller_runs(),
+            "paused": self.paused(),
+            "held": health.get("held"),
+            "trouble": trouble,
+            "configuration": self.reason or None,
+            "requests_remaining": health.get("requests_remaining"),
+            # Rounded, since each answer would differ else.
+            "disk_free_bytes": None if free is None else free >> 27 << 27,
+        }
