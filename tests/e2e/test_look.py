@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from functools import partial
 
 import requests
 
@@ -59,7 +60,7 @@ def test_one_look_at_once_and_the_next_in_two_seconds(
             tree.push()
             for _ in range(20):
                 assert api.post(f"/repositories/{name}/look").status_code == 202
-            wait_for(lambda number=number: poller.counts(name, number))
+            wait_for(partial(poller.counts, name, number))
         assert poller.builds(name)[-1] == ("refs/heads/main", tree.head)
         # Twenty hints are one look, or two where the first had begun.
         assert asked(github, name) - before <= 7

@@ -147,8 +147,8 @@ def browser(*arguments: str) -> Iterator[Browser]:
         )
     try:
         said = folder / "log"
-        found = wait_for(lambda: re.search(r"ws://[^:]+:(\d+)/", said.read_text()), 60)
-        one = Browser(int(found[1]))
+        found = wait_for(lambda: re.findall(r"ws://[^:]+:(\d+)/", said.read_text()), 60)
+        one = Browser(int(found[0]))
         yield one
         one.close()
     finally:

@@ -266,3 +266,16 @@ def test_a_configuration_that_cannot_be_used_is_told(folder):
         found = api.get("/overview").json()
         assert "config.json: line 1" in found["poller"]["configuration"]
         assert api.get("/repositories").json()["repositories"] == []
+
+
+def test_without_a_poller(folder):
+    folder.build(1)
+    by_hand = folder.build(2, source="manual")
+    with serving(folder.config) as (url, _), Api(url) as api:
+        none = api.is_problem(503, "POST", "/builds", json={"repository": "o/n"})
+        assert none["detail"].startswith("no poller runs")
+        assert none["retry_after"]
+        mine = api.is_problem(409, "POST", f"/builds/o/n/{by_hand.id}/rerun")
+        assert "POST …/steps/STEP" in mine["detail"]
+        assert api.get("/health").status_code == 503
+        assert api.get("/overview").json()["poller"]["running"] is False

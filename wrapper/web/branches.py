@@ -38,8 +38,9 @@ def look(world: World, name: str) -> Repository:
     by_ref: dict[str, list[Record]] = {}
     for record in records:
         # A ref that is gone is in no state; without a poller there is no state.
-        if not latest or record["ref"] in latest:
-            by_ref.setdefault(record["ref"], []).append(record)
+        ref = record["ref"] or ""
+        if ref and (not latest or ref in latest):
+            by_ref.setdefault(ref, []).append(record)
     branches = [_branch(ref, known) for ref, known in by_ref.items()]
     waiting = [r for r in records if r["status"] in OPEN]
     return Repository(name, records[0] if records else None, branches, waiting[::-1])

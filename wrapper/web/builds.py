@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response
 from wrapper.builds.directory import Build, Newer, is_id, read_json
 from wrapper.config.schema import steps as names
 from wrapper.web.ask import Ask, Problem, answer, checked
+from wrapper.web.progress import document as step_document
 from wrapper.web.progress import runs, steps
 from wrapper.web.records import tag
 
@@ -85,7 +86,7 @@ def one(ask: Ask) -> Response:
     world, folder = ask.world, build.path
     result = build.result()
     begun = steps(folder)
-    running = begun[-1].name if begun and begun[-1].status == "running" else None
+    running = begun[-1].name if begun and begun[-1].status is None else None
     try:
         info = read_json(folder / "build.json")
     except Newer as e:
@@ -94,7 +95,7 @@ def one(ask: Ask) -> Response:
         "summary": world.records.of(build),
         "build": info,
         "result": result,
-        "steps": [step._asdict() for step in begun],
+        "steps": [step_document(step) for step in begun],
         "step": running if result is None else None,
         "runs": runs(folder),
         "files": [name for name in PARTS if (folder / name).exists()],

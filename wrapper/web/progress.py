@@ -1,54 +1,28 @@
-"""How far a build is: its file `steps`, which pipeline.sh writes as it goes."""
+"""How far a build is, as the API tells it, and its steps called by themselves."""
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Step(NamedTuple):
-    name: str
-    status: str  # running, success, failure, error or cancelled
-    started_at: str
-    seconds: float | None
-    attempts: int | None
-    offset: int  # its first byte in console.log
-    end: int | None  # the first byte behind it
+from wrapper.builds.steps import Step, read_steps
 
 
 def steps(build: Path) -> list[Step]:
-    """Those that have begun, in order; a step of an earlier run is not among them."""
+    """Those that have begun, in order; of an earlier run those that count still."""
     found: list[Step] = []
-    try:
-        lines = (build / "steps").read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        try:
-            if step := _parse(line.split("\t"), found):
-                found.append(step)
-        except (ValueError, IndexError):
-            continue  # cut off by a full disk
+    for step in read_steps(build):
+        # Going on from a step, the pipeline does that one again, and later ones.
+        names = [known.name for known in found]
+        if step.name in names:
+            del found[names.index(step.name) :]
+        found.append(step)
     return found
 
 
-def _parse(words: list[str], found: list[Step]) -> Step | None:
-    if words[0] == "begin":
-        _, name, at, offset = words
-        # Going on from a step, the pipeline does that one again, and later ones.
-        names = [step.name for step in found]
-        if name in names:
-            del found[names.index(name) :]
-        return Step(name, "running", at, None, None, int(offset), None)
-    _, name, _, status, seconds, attempts, end = words
-    if found and found[-1].name == name:
-        begun = found.pop()
-        return begun._replace(
-            status=status,
-            seconds=round(float(seconds), 3),
-            attempts=int(attempts),
-            end=int(end),
-        )
-    return None
+def document(step: Step) -> dict[str, Any]:
+    about = step._asdict()
+    about["started_at"] = about.pop("began")
+    return about | {"status": step.status or "running"}
 
 
 def runs(build: Path) -> dict[str, dict[str, Any]]:

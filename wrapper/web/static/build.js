@@ -27,7 +27,7 @@ export async function build(name, id) {
 
 function title({ summary, build }) {
   const url = (build?.url ?? "").match(/^https?:/) ? `${build.url.replace(/\.git$/, "")}/commit/${summary.commit}` : null;
-  const commit = summary.commit.slice(0, 12);
+  const commit = (summary.commit ?? "").slice(0, 12);
   return h("div.title", {},
     h("h1", {}, state(summary.status), h("span", {}, summary.repository), h("span.ref", {}, branch(summary.ref)),
       url ? h("a.commit", { href: url, rel: "noreferrer" }, commit) : h("span.commit", {}, commit)),

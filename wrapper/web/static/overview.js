@@ -70,7 +70,7 @@ function red({ build, since, strip: bars }) {
       strip(build.repository, bars)),
     h("p.message", {}, build.message ?? "no word of why"),
     build.failing.length ? h("pre.failing", {}, build.failing.map((line) => line.text).join("\n")) : null,
-    h("p.by", {}, [build.commit.slice(0, 7), build.subject, build.author].filter(Boolean).join(" · "), " · ", ago(build.finished_at)));
+    h("p.by", {}, [build.commit?.slice(0, 7), build.subject, build.author].filter(Boolean).join(" · "), " · ", ago(build.finished_at)));
 }
 
 function running({ build }) {
