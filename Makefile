@@ -18,8 +18,8 @@ setup: .venv/.ready ## make the virtual environment, with what running needs
 	@python3 -m venv .venv && .venv/bin/pip install -q -e '.[web]' && touch $@
 
 .PHONY: demo
-demo: setup ## see it work, on this machine alone: a push becomes tags in a registry
-	@tests/support/demo
+demo: setup ## see it work, on this machine alone (PAGE=1: and show it on a page)
+	@PAGE=$(PAGE) tests/support/demo
 
 ##@ The server
 .PHONY: poll

@@ -1,21 +1,37 @@
 """The README's first command, on the engine that is there already."""
 
+import os
 import re
+import signal
 import subprocess
 
-from tests.support.parts import ROOT
+import requests
+
+from tests.support.parts import ROOT, wait_for
 
 
-def test_the_demo_ends_with_tags_and_their_digests():
-    done = subprocess.run(
-        [ROOT / "tests/support/demo"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    last = done.stdout[done.stdout.rindex("Version 1.1.0") :]
+def test_the_demo_ends_with_tags_and_their_digests_on_a_page(tmp_path):
+    output = tmp_path / "output"
+    with output.open("w") as log:
+        demo = subprocess.Popen(
+            [ROOT / "tests/support/demo"],
+            env={**os.environ, "PAGE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        address = re.compile("The page: (http://127[0-9.:]+)/")
+        page = wait_for(lambda: address.findall(output.read_text()), 300)[0]
+        overview = requests.get(f"{page}/api/v1/overview").json()
+        assert overview["repositories"][0]["version"] == "1.1.0"
+        assert "<title>Builds" in requests.get(page).text
+    finally:
+        os.killpg(demo.pid, signal.SIGINT)  # as Ctrl-C does
+        demo.wait(60)
+    text = output.read_text()
+    last = text[text.rindex("Version 1.1.0") :]
     tags = re.findall(r":([\w.-]+) +sha256:[0-9a-f]{64}$", last, re.MULTILINE)
     assert {"1.1.0", "1.1", "1", "latest", "main"} <= set(tags)
     assert "less .demo/builds/demo/hello/latest/console.log" in last

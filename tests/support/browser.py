@@ -40,6 +40,8 @@ class Tab:
         self.asked: list[str] = []
         for domain in "Page", "Runtime", "Network", "Log":
             self(f"{domain}.enable")
+        # Each tab is as if in front; hide() says otherwise.
+        self("Emulation.setFocusEmulationEnabled", enabled=True)
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}

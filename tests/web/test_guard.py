@@ -169,6 +169,13 @@ def test_it_is_called_wrongly_in_words(tmp_path, options, words):
         Options(source="config.json", **options).check()
 
 
+def test_a_credential_of_systemd_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "token").write_text("x" * 24)
+    (tmp_path / "token").chmod(0o440)  # as an ACL makes it look
+    Options(source="config.json", token_file=tmp_path / "token").check()
+
+
 def test_headers_and_bodies_have_an_end(api, monkeypatch):
     local = "Host: localhost", "Content-Type: application/json"
     many = [f"X-{number}: 1" for number in range(guard.HEADERS)]

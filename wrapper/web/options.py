@@ -4,6 +4,7 @@ which it can write: a PUT must not widen a token.
 
 import hmac
 import ipaddress
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,9 @@ def read_secrets(path: Path, shortest: int = SHORTEST) -> list[str]:
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
         raise Refused(f"{path} cannot be read: {reason}") from None
-    if mode & 0o077:
+    # Of systemd's credentials the mode shows the mask of an ACL.
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if mode & 0o077 and str(path.parent) != credentials:
         raise Refused(f"{path} can be read by others (chmod 600 {path})")
     if not lines or min(map(len, lines)) < shortest:
         raise Refused(
