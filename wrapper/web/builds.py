@@ -72,11 +72,13 @@ def unless_known(
     ask: Ask, document: dict[str, Any], more: dict[str, str] | None = None
 ) -> Response:
     """With an ETag; 304 where the caller has this already."""
-    etag = tag(document)
-    headers = {"ETag": etag, "Cache-Control": "no-cache"} | (more or {})
+    made = answer(document, 200, more)
+    etag = tag(bytes(made.body))
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in [one.strip() for one in ask.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers=headers)
-    return answer(document, 200, headers)
+    made.headers.update(headers)
+    return made
 
 
 def one(ask: Ask) -> Response:

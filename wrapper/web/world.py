@@ -84,8 +84,8 @@ class World:
             return {}
 
     def paused(self, repository: str | None = None) -> bool:
-        folder = self.builds / repository if repository else self.builds
-        return (folder / ".pause").exists()
+        folder = f"{self.builds}/{repository}" if repository else f"{self.builds}"
+        return os.path.exists(f"{folder}/.pause")
 
     def free(self) -> int | None:
         """Bytes of the disk of the builds."""
