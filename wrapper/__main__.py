@@ -38,6 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as e:
         print(e, file=sys.stderr)
         return 1
+    except ModuleNotFoundError as e:
+        if name != "serve":
+            raise
+        advice = "pip install 'docker-build-server[web]', or make setup"
+        print(f"serve needs the extra web: {e} ({advice})", file=sys.stderr)
+        return 1
     except PermissionError as e:
         advice = "the builds are for their user and the folder's group: ls -ld tells"
         print(f"{e.filename}: permission denied ({advice})", file=sys.stderr)
@@ -133,6 +139,7 @@ def _add_readers(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     plan.add_argument("repository", metavar="REPO")
     plan.add_argument("ref", metavar="REF", nargs="?")
+    plan.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
 
 
 def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:

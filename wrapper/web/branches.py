@@ -82,8 +82,8 @@ def why_it_waits(world: World, record: Record, running: list[Record]) -> str:
         return "all builds are paused"
     if world.paused(record["repository"]):
         return "this repository is paused"
-    if trouble := world.health().get("held"):
-        return str(trouble)
+    if trouble := world.health().get("host"):
+        return "; ".join(trouble)
     mine = [r for r in running if r["repository"] == record["repository"]]
     if mine:
         return f"after {mine[0]['id']}, which runs: one at a time of a repository"

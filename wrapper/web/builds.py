@@ -36,10 +36,12 @@ def newest(ask: Ask) -> Response:
     repository = given.get("repository") and checked(given["repository"])
     found: list[dict[str, Any]] = []
     last = ""
-    for looked, build in enumerate(ask.world.store.newest(repository or None)):
+    looked = 0
+    for build in ask.world.store.newest(repository or None):
         if build.id >= before:
             continue
-        if len(found) == int(limit) or looked >= LOOKED_AT:
+        looked += 1
+        if len(found) == int(limit) or looked > LOOKED_AT:
             break
         last = build.id
         if _fits(build, given):

@@ -103,7 +103,8 @@ class World:
         return {
             "running": self.poller_runs(),
             "paused": self.paused(),
-            "held": health.get("held"),
+            "held": "; ".join(health.get("host") or []) or None,
+            "statuses": health.get("statuses") or None,
             "trouble": trouble,
             "configuration": self.reason or None,
             "requests_remaining": health.get("requests_remaining"),
