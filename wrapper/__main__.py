@@ -38,6 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as e:
         print(e, file=sys.stderr)
         return 1
+    except ModuleNotFoundError as e:
+        if name != "serve":
+            raise
+        advice = "pip install 'docker-build-server[web]', or make setup"
+        print(f"serve needs the extra web: {e} ({advice})", file=sys.stderr)
+        return 1
     except PermissionError as e:
         advice = "the builds are for their user and the folder's group: ls -ld tells"
         print(f"{e.filename}: permission denied ({advice})", file=sys.stderr)
@@ -91,8 +97,8 @@ def _add_poller(command: Callable[..., argparse.ArgumentParser]) -> None:
     poll = command("poll", str, "notice pushes and build them", "", codes)
     poll.add_argument("--once", action="store_true", help="one round, then end")
     words = "answer over HTTP: the API and the page"
-    codes = "0 ended by a signal, 1 it cannot listen, 2 called wrongly"
-    _serve(command("serve", str, words, "", codes))
+    codes = "2 called wrongly, 130 and 143 ended by a signal"
+    _serve(command("serve", str, words, "--token-file F --allow steps", codes))
     codes = "0 nothing is wrong, 1 something is"
     command("check", str, "check the configuration", "", codes)
     command("doctor", str, "check everything a build needs", "", codes)
@@ -133,6 +139,7 @@ def _add_readers(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     plan.add_argument("repository", metavar="REPO")
     plan.add_argument("ref", metavar="REF", nargs="?")
+    plan.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
 
 
 def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -121,3 +121,12 @@ def test_what_cannot_be_staged(api, name):
     assert "is not configured" in refused(404, repository="o/unknown")
     assert refused(422) == "repository: missing"
     assert refused(422, repository=name, rfe="x") == 'rfe: unknown, did you mean "ref"?'
+
+
+def test_what_a_ref_would_become(api, name, registry):
+    found = api.get(f"/plan?repository={name}&ref=v1.0.0").json()
+    assert (found["version"], found["ref"]) == ("1.0.0", "refs/tags/v1.0.0")
+    assert f"{registry.address}/{name}:latest" in found["tags"]
+    assert found["labels"]["org.opencontainers.image.version"] == "1.0.0"
+    refused = api.is_problem(404, "GET", f"/plan?repository={name}&ref=none")
+    assert "has no branch or tag none" in refused["detail"]

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from heapq import merge
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ class Store:
 
     def newest(self, repository: str | None = None) -> Iterator[Build]:
         """All builds, or those of a repository, the newest first."""
-        lists = [[(id, f) for id in ids] for f, ids in self._ids(repository).items()]
+        # Pairs are made as far as one looks, not of all builds there are.
+        lists = (zip(ids, repeat(f)) for f, ids in self._ids(repository).items())
         for id, folder in merge(*lists, reverse=True):
             yield Build(Path(folder, id))
 

@@ -5,14 +5,16 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from wrapper.builds.directory import Build
 from wrapper.builds.process import Failed, call
 from wrapper.config.load import Config
 from wrapper.console import line
 from wrapper.pushes.stager import stage
 
 
-def run(config: Config, repository: str, ref: str | None) -> int:
+def run(config: Config, repository: str, ref: str | None, as_json: bool = False) -> int:
     """Prints version, image tags and labels of a ref, else of the default branch.
+    as_json: as one object, with commit and ref.
 
     Exit code 0; 1 with the reason, where it would get none; 2 for an unknown name.
     """
@@ -36,8 +38,11 @@ def run(config: Config, repository: str, ref: str | None) -> int:
             return 1
         image = f"{config.registry}/{settings.image}"
         version = (build / "version").read_text().strip()
-        print(f"version  {version}")
         tags = (build / "tags").read_text().splitlines()
+        if as_json:
+            print(json.dumps(_document(Build(build), image, version, tags)))
+            return 0
+        print(f"version  {version}")
         for tag in tags:
             print(f"tag      {image}:{tag}")
         if not tags:  # the last words of version.sh are why
@@ -45,6 +50,22 @@ def run(config: Config, repository: str, ref: str | None) -> int:
         for label in (build / "labels").read_text().rstrip("\n").split("\n"):
             print(f"label    {line(label)}")
     return 0
+
+
+def _document(
+    build: Build, image: str, version: str, tags: list[str]
+) -> dict[str, object]:
+    """tags: those to publish, in full; labels: by key."""
+    lines = (build.path / "labels").read_text().rstrip("\n").split("\n")
+    return {
+        "format": 1,
+        "repository": build.info.get("repository"),
+        "ref": build.ref,
+        "commit": build.commit,
+        "version": version,
+        "tags": [f"{image}:{tag}" for tag in tags],
+        "labels": dict(line.split("=", 1) for line in lines if "=" in line),
+    }
 
 
 def _run(step: str, build: Path, limit: float) -> str:

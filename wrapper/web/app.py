@@ -106,7 +106,20 @@ def application(options: Options) -> ASGIApp:
 def _route(path: str, calls: dict[str, Call]) -> Route:
     async def endpoint(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
-        return await _answer(calls[method], request)
+        call = calls[method]
+        if not call.right:
+            return await _answer(call, request)
+        status = 500
+        try:
+            answer = await _answer(call, request)
+            status = answer.status_code
+            return answer
+        except Problem as error:
+            status = error.status
+            raise
+        finally:  # who did what
+            by, path = request.scope["by"], request.url.path
+            say("serve", f"{request.method} {path}: {status}, by {by}")
 
     return Route(path, endpoint, methods=list(calls))
 

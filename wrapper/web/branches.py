@@ -1,13 +1,11 @@
 """What the branches of a repository are: red or green, since when, what ran lately."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from wrapper.builds.directory import Build
 from wrapper.web.records import VERDICTS, Record
 from wrapper.web.world import World
 
-LOOKED_AT = 30  # of a repository's newest builds
+LOOKED_AT = 16  # of a repository's newest builds
 STRIP = 12  # builds of a branch that are shown
 OPEN = ("running", "queued", "interrupted")  # what a poller still has to do
 
@@ -29,12 +27,12 @@ class Repository(NamedTuple):
 
 def look(world: World, name: str) -> Repository:
     """Reads no more than the newest builds, and each ref's newest."""
-    folder = world.builds / name
+    folder = f"{world.builds}/{name}"
     latest = world.records.latest(folder)
     ids = world.store.ids(name)
     wanted = {*ids[:LOOKED_AT], *(str(e.get("build")) for e in latest.values())}
-    builds = [Build(Path(folder, id)) for id in sorted(wanted & set(ids), reverse=True)]
-    records = [world.records.of(build) for build in builds]
+    wanted.intersection_update(ids)
+    records = [world.records.at(f"{folder}/{id}") for id in sorted(wanted)[::-1]]
     by_ref: dict[str, list[Record]] = {}
     for record in records:
         # A ref that is gone is in no state; without a poller there is no state.
@@ -84,8 +82,8 @@ def why_it_waits(world: World, record: Record, running: list[Record]) -> str:
         return "all builds are paused"
     if world.paused(record["repository"]):
         return "this repository is paused"
-    if trouble := world.health().get("held"):
-        return str(trouble)
+    if trouble := world.health().get("host"):
+        return "; ".join(trouble)
     mine = [r for r in running if r["repository"] == record["repository"]]
     if mine:
         return f"after {mine[0]['id']}, which runs: one at a time of a repository"

@@ -36,10 +36,12 @@ def newest(ask: Ask) -> Response:
     repository = given.get("repository") and checked(given["repository"])
     found: list[dict[str, Any]] = []
     last = ""
-    for looked, build in enumerate(ask.world.store.newest(repository or None)):
+    looked = 0
+    for build in ask.world.store.newest(repository or None):
         if build.id >= before:
             continue
-        if len(found) == int(limit) or looked >= LOOKED_AT:
+        looked += 1
+        if len(found) == int(limit) or looked > LOOKED_AT:
             break
         last = build.id
         if _fits(build, given):
@@ -72,11 +74,13 @@ def unless_known(
     ask: Ask, document: dict[str, Any], more: dict[str, str] | None = None
 ) -> Response:
     """With an ETag; 304 where the caller has this already."""
-    etag = tag(document)
-    headers = {"ETag": etag, "Cache-Control": "no-cache"} | (more or {})
+    made = answer(document, 200, more)
+    etag = tag(bytes(made.body))
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in [one.strip() for one in ask.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers=headers)
-    return answer(document, 200, headers)
+    made.headers.update(headers)
+    return made
 
 
 def one(ask: Ask) -> Response:

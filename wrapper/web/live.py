@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from enum import Enum
+from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -20,7 +21,7 @@ from wrapper.builds.lock import held
 from wrapper.web.progress import steps
 from wrapper.web.world import World
 
-CHUNK = 1 << 16  # bytes of one event
+CHUNK = 1 << 15  # bytes of one event
 BEFORE = 256  # bytes that tell a place
 LOOK = 0.1  # seconds between two looks at a log that grows, CALM at one that does not
 CALM = 0.25
@@ -86,8 +87,8 @@ def ended(build: Build) -> bool:
 
     The lock is free only when the last line is in the file.
     """
-    path = build.path
-    return (path / "result.json").exists() and not held(path / "lock")
+    path = str(build.path)  # asked ten times a second by each follower
+    return os.path.exists(f"{path}/result.json") and not held(Path(path, "lock"))
 
 
 async def follow(world: World, build: Build, start: Start) -> AsyncIterator[bytes]:
@@ -131,6 +132,7 @@ class Reader:
         self._began = start.resumed
         self._check = ""  # the id of where we are
         self._told = start.offset  # steps that began before are known
+        self._mark = -1  # bytes of `steps` when it was read last
         self.gone = False  # it was pruned
 
     def close(self) -> None:
@@ -157,6 +159,7 @@ class Reader:
         anew = about.st_size < self._offset or self._id_of(data[:before]) != self._check
         if anew:
             self._offset = self._told = 0
+            self._mark = -1
             self._check, before = "0.00000000", 0
             data = os.pread(self._file, CHUNK, 0)
         if anew or not self._began:
@@ -177,15 +180,33 @@ class Reader:
         self._check = self._id_of(data[: before + whole][-BEFORE:])
         words = json.dumps(text, ensure_ascii=False)
         found = [f"id: {self._check}\ndata: {words}\n\n".encode()]
+        return found + self._steps()
+
+    def _steps(self) -> list[bytes]:
+        """Those that have begun in what was sent since the last look."""
+        mark = _size(f"{self._build.path}/steps")
+        if mark == self._mark:
+            return []
+        self._mark = mark
+        found = []
         for step in steps(self._build.path):
             if self._told <= step.offset < self._offset:
                 where = {"name": step.name, "offset": step.offset}
                 found.append(_event("step", where))
-        self._told = self._offset
+                self._told = step.offset + 1
+            elif step.offset >= self._offset:
+                self._mark = -1  # its first byte is still to come
         return found
 
     def _id_of(self, before: bytes) -> str:
         return f"{self._offset}.{crc32(before):08x}"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def _event(name: str, data: Any) -> bytes:

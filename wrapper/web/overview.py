@@ -15,7 +15,9 @@ def overview(ask: Ask) -> Response:
     """Poller, red branches, what runs, what waits and why, repositories."""
     ask.parameters()
     world = ask.world
-    names = sorted({*world.repositories(), *world.stored()})
+    configured = set(world.repositories())
+    health = world.health().get("repositories", {})
+    names = sorted({*configured, *world.stored()})
     known = [branches.look(world, name) for name in names]
     every = [(repo, branch) for repo in known for branch in repo.branches]
     red = [_red(r, b) for r, b in every if b.verdict and is_red(b.verdict)]
@@ -42,7 +44,7 @@ def overview(ask: Ask) -> Response:
             {"build": summary(r), "why": branches.why_it_waits(world, r, running)}
             for r in sorted(waiting, key=lambda record: record["id"])
         ],
-        "repositories": [_row(world, repo) for repo in known],
+        "repositories": [_row(world, repo, health, configured) for repo in known],
     }
     return unless_known(ask, document)
 
@@ -61,15 +63,18 @@ def _red(repo: Repository, branch: Branch) -> dict[str, Any]:
     }
 
 
-def _row(world: World, repo: Repository) -> dict[str, Any]:
+def _row(
+    world: World, repo: Repository, known: dict[str, Any], configured: set[str]
+) -> dict[str, Any]:
+    """known: what the poller has written of each; configured: their names."""
     branch = branches.main(repo)
     verdict = branch.verdict if branch else None
     newest = verdict or repo.newest or {}
-    health = world.health().get("repositories", {}).get(repo.name) or {}
+    health = known.get(repo.name) or {}
     reds = sum(1 for b in repo.branches if b.verdict and is_red(b.verdict))
     return {
         "name": repo.name,
-        "configured": repo.name in world.repositories(),
+        "configured": repo.name in configured,
         "paused": world.paused(repo.name),
         "trouble": health.get("trouble") or None,
         "red": reds,

@@ -1,6 +1,6 @@
 """Records of builds, kept while the files that they come from stay as they are."""
 
-import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,18 +27,19 @@ class Records:
         self._kept: dict[str, _Kept] = {}
 
     def of(self, build: Build) -> Record:
-        def read() -> Record:
-            return self._make(build)
+        return self.at(f"{build.path}")
 
-        return self._read(f"{build.path}/result.json", read) or self._make(build)
+    def at(self, path: str) -> Record:
+        """Of the build in this directory."""
+        known = self._read(f"{path}/result.json", self._of_result)
+        return known or self._make(Build(Path(path)))
 
-    def latest(self, folder: Path) -> dict[str, Any]:
+    def latest(self, folder: str) -> dict[str, Any]:
         """Of each ref its newest build and last durations, as the poller keeps it."""
+        return self._read(f"{folder}/state.json", _latest) or {}
 
-        def read() -> dict[str, Any]:
-            return records.Records().latest(folder)
-
-        return self._read(f"{folder}/state.json", read) or {}
+    def _of_result(self, file: str) -> Record:
+        return self._make(Build(Path(file).parent))
 
     def _make(self, build: Build) -> Record:
         try:
@@ -46,10 +47,10 @@ class Records:
         except OSError as e:  # somebody else's
             return _closed(build, e.strerror or str(e))
 
-    def _read(self, path: str, read: Callable[[], T]) -> T | None:
+    def _read(self, path: str, read: Callable[[str], T]) -> T | None:
         """What read() makes of a file; None where there is none."""
         try:
-            about = Path(path).stat()
+            about = os.stat(path)  # and no Path: an overview asks for thousands
         except OSError:
             self._kept.pop(path, None)
             return None
@@ -58,9 +59,13 @@ class Records:
         if known is None or known.mark != mark:
             if len(self._kept) > MOST:
                 self._kept.clear()
-            self._kept[path] = known = _Kept(mark, read())
+            self._kept[path] = known = _Kept(mark, read(path))
         value: T = known.value
         return value
+
+
+def _latest(file: str) -> dict[str, Any]:
+    return records.Records().latest(Path(file).parent)
 
 
 def _closed(build: Build, reason: str) -> Record:
@@ -70,7 +75,6 @@ def _closed(build: Build, reason: str) -> Record:
     return about | {"message": reason, "failing": [], "pushed": []}
 
 
-def tag(document: Any) -> str:
+def tag(text: bytes) -> str:
     """A weak ETag of what is answered."""
-    text = json.dumps(document, sort_keys=True).encode(errors="replace")
     return f'W/"{crc32(text):08x}{len(text):x}"'

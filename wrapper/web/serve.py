@@ -1,5 +1,6 @@
 """docker-build-server serve: the process that answers over HTTP, until it is ended."""
 
+import asyncio
 import os
 import resource
 import signal
@@ -64,11 +65,22 @@ class Server(uvicorn.Server):
         )
         self.world = guard.app.state.world
         self.stopped_by = 0
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.stopped_by = sig
         self.world.closing.set()
         self.should_exit = True
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        """Once a second, for the Date of answers; uvicorn's own wakes ten times."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), 1)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -154,14 +154,18 @@ def stage(ask: Ask) -> Response:
     given = ask.json(repository="must", ref="may", commit="may")
     repository = ask.configured(checked(given["repository"]))
     script = [f"{SCRIPTS}/stage.sh", repository, given["ref"]]
-    done = subprocess.run(
-        script + [given["commit"]] * bool(given["commit"]),
-        env=os.environ | {"CONFIG": ask.world.options.source},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=STAGING,
-        start_new_session=True,
-    )
+    try:
+        done = subprocess.run(
+            script + [given["commit"]] * bool(given["commit"]),
+            env=os.environ | {"CONFIG": ask.world.options.source},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=STAGING,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        words = f"the remote did not answer within {STAGING} s"
+        raise Problem(503, words, retry_after=60) from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         words = lines[-1] if lines else "stage.sh says nothing"

@@ -84,8 +84,8 @@ class World:
             return {}
 
     def paused(self, repository: str | None = None) -> bool:
-        folder = self.builds / repository if repository else self.builds
-        return (folder / ".pause").exists()
+        folder = f"{self.builds}/{repository}" if repository else f"{self.builds}"
+        return os.path.exists(f"{folder}/.pause")
 
     def free(self) -> int | None:
         """Bytes of the disk of the builds."""
@@ -103,7 +103,8 @@ class World:
         return {
             "running": self.poller_runs(),
             "paused": self.paused(),
-            "held": health.get("held"),
+            "held": "; ".join(health.get("host") or []) or None,
+            "statuses": health.get("statuses") or None,
             "trouble": trouble,
             "configuration": self.reason or None,
             "requests_remaining": health.get("requests_remaining"),

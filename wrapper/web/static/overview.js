@@ -16,7 +16,8 @@ export function health(poller) {
   const bad = [
     !poller.running && "No poller runs: nothing is noticed, nothing starts",
     poller.paused && "Paused: pushes are recorded, nothing starts",
-    poller.held,
+    poller.held && `Nothing starts: ${poller.held}`,
+    poller.statuses && `Commit statuses are refused: ${poller.statuses}`,
     poller.configuration,
     ...troubles.slice(0, 3),
     troubles.length > 3 && `${troubles.length - 3} repositories more are in trouble`,
