@@ -5,7 +5,8 @@
 #
 # version.sh already runs beside npm-install.sh; its output is shown in its turn.
 #
-# Reads     build.json, and the settings skip_ci, timeouts, retries, log_max and disk_free_min
+# Reads     build.json, and the settings skip_ci, paths, timeouts, retries, log_max and
+#           disk_free_min
 # Writes    console.log   every byte the steps print, in order
 #           steps         as it goes, TAB between: begin NAME TIME OFFSET; and end NAME TIME STATUS
 #                         SECONDS ATTEMPTS OFFSET, OFFSET being one in console.log
@@ -15,7 +16,7 @@
 # INT ends the build as `cancelled`. TERM ends it without a result: a poller's goes on at the next
 # start.
 #
-# Exit codes: 0 done, or skipped by [skip ci]; else those of the step that failed; 2 called wrongly,
+# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed; 2 called wrongly,
 # 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
@@ -172,6 +173,23 @@ note_end() {
     "${ended: -6}" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
 }
 
+# skip_or_go: ends the build as skipped, where lib/skips-ci.sh says so.
+skip_or_go() {
+  local commit code=0 why='the head commit says [skip ci]'
+
+  commit=$(timeout "$(<"$build/settings/timeouts/clone")" \
+    "$scripts/lib/skips-ci.sh" "$build") || code=$?
+  if [[ $code -eq 3 ]]; then
+    why="nothing in \"paths\" has changed since the last build of the branch, ${commit:0:7}"
+  elif [[ $code -ne 0 ]]; then
+    return
+  fi
+
+  echo "pipeline.sh: $why"
+  printf '%s\n' "$why" >"$build/.message"
+  finish skipped 0
+}
+
 # end_jobs: ends what still runs. timeout hands a signal to the whole group of its step, and goes
 # with its child: what is left of the group then had its chance.
 end_jobs() {
@@ -238,7 +256,7 @@ result_json='
   def lines: split("\n") | map(select(. != ""));
   ($steps | lines | .[$skip:] | map(split("\t"))) as $noted |
   {format: 1, $status, failed_step: ($failed | given), exit_code: $code,
-    message: (if $failed == "" then null else $message | given end), $failing,
+    message: (if $status == "success" then null else $message | given end), $failing,
     $started_at, finished_at: (now | todate),
     steps: [range($noted | length) | $noted[.] as $ended | select($ended[0] == "end")
       | {name: $ended[1], status: $ended[3], seconds: ($ended[4] | tonumber),
@@ -326,10 +344,12 @@ for step in "${steps[@]}"; do
       step=build
     fi
   fi
+  if [[ $step == clone && -f $build/settings/paths ]]; then
+    skip_or_go # before, as many a push is of no concern to this build
+  fi
   run_step
-  if [[ $step == clone ]] && "$scripts/lib/skips-ci.sh" "$build" >/dev/null; then
-    echo "pipeline.sh: the head commit says [skip ci]"
-    finish skipped 0
+  if [[ $step == clone ]]; then
+    skip_or_go
   fi
 done
 finish success 0

@@ -5,7 +5,9 @@
 # Writes    version   one line, the SemVer
 #           tags      image tags to publish, one a line, the full version first, `latest` last
 #           labels    KEY=VALUE, one a line, for docker build --label
-# Settings  version.from         tags, package.json or auto: by tags where the history has a SemVer
+# Settings  tag_prefix           git tags that begin with it count, and no others; and of the commits
+#                                those that touch `paths`, else `context`
+#           version.from         tags, package.json or auto: by tags where the history has a SemVer
 #                                one, else by package.json
 #           version.prerelease   an identifier to stand for the branch's name in pre-releases
 #           publish              templates of the image tags
@@ -24,6 +26,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
+. "${self%/*}/lib/paths.sh"
 
 # gather: prints what git says, in the form that wrapper/version/facts.py describes. It ends before
 # that where something is damaged: git passes over some of that, as if it were not there.
@@ -45,6 +48,11 @@ gather() {
   fi
   in_src show-ref --tags >/dev/null || [[ $? -eq 1 ]] # it ends with more where one is damaged
   in_src for-each-ref --format="$tag_of_commit" refs/tags
+  printf '\0'
+
+  if [[ $prefix ]]; then
+    list_touching
+  fi
   printf '\0'
 
   default=$(in_src symbolic-ref -q refs/remotes/origin/HEAD) || [[ $? -eq 1 ]] # there is none
@@ -71,11 +79,31 @@ gather() {
   printf '\0end'
 }
 
+# list_touching: prints the commits that change something in `paths`, else in `context`. Of a merge
+# it is the change to what it was merged into.
+list_touching() {
+  if [[ ${#patterns[@]} -gt 0 ]]; then
+    with_pathspecs list_changing
+  elif [[ $context == . ]]; then
+    in_src rev-list "$commit" --
+  else
+    list_changing ":(literal)$context"
+  fi
+}
+
+# list_changing PATHSPEC...: prints the commits that change something there.
+list_changing() {
+  in_src rev-list --parents "$commit" -- | cut -d ' ' -f 1,2 \
+    | in_src diff-tree --stdin --root -r -s -- "$@"
+}
+
 open_build "$@"
 need src
 commit=$(fact commit)
 context=$(<"$build/settings/context")
 from=$(<"$build/settings/version/from")
+prefix=$(setting tag_prefix)
+list_setting patterns paths
 
 # Python starts while git works. It prints the three files, why there is no test to run and why
 # nothing will be published, where that is so; or just why there is no version.

@@ -40,7 +40,7 @@ is_below() {
 # hidden; and $inner_path, PATH in the cage.
 plan_mounts() {
   local folder file
-  local -a folders=()
+  local -a folders files
 
   hidden=() seals=()
   mounts=(--ro-bind / / --proc /proc --dev /dev --perms 1777 --tmpfs /dev/shm)
@@ -57,20 +57,19 @@ plan_mounts() {
   done < <(realpath -qe -- /root /home /run /tmp /var/tmp "${HOME:-/}" "${builds:-/}" \
     | LC_ALL=C sort -u | grep -vx /)
 
-  inner_path=''
   IFS=: read -ra folders <<<"$PATH"
+  mapfile -t folders < <(realpath -qe -- "${folders[@]}")
+  inner_path=$(IFS=: && echo "${folders[*]}")
   for folder in "${folders[@]}"; do
-    if folder=$(realpath -e -- "$folder" 2>/dev/null) && [[ -d $folder ]]; then
-      inner_path+=${inner_path:+:}$folder
-      show_tools "$folder"
-    fi
+    show_tools "$folder"
   done
 
-  for file in /etc/resolv.conf "${NODE_EXTRA_CA_CERTS-}" "${GIT_SSL_CAINFO-}" \
-    "${SSL_CERT_FILE-}" "${SSL_CERT_DIR-}"; do
-    if [[ $file && -e $file ]]; then
+  files=(/etc/resolv.conf "${NODE_EXTRA_CA_CERTS-}" "${GIT_SSL_CAINFO-}" "${SSL_CERT_FILE-}"
+    "${SSL_CERT_DIR-}")
+  mapfile -t -O "${#files[@]}" files < <(realpath -qe -- "${files[@]}")
+  for file in "${files[@]}"; do
+    if [[ -e $file ]]; then
       show "$file"
-      show "$(realpath -- "$file")"
     fi
   done
 }
@@ -266,7 +265,7 @@ if [[ ${1-} == -h ]]; then
 fi
 
 if [[ ${1-} == check && $# -eq 1 ]]; then
-  plan_mounts
+  mounts=(--ro-bind / / --proc /proc --dev /dev) seals=()
   check
   exit
 fi

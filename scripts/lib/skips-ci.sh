@@ -1,21 +1,26 @@
 #!/usr/bin/env bash
-# skips-ci.sh BUILD tells whether the build's head commit asks not to be built, as with [skip ci]
+# skips-ci.sh BUILD tells whether a build is to be skipped: its head commit asks for that, as with
+# [skip ci], or nothing in `paths` has changed
 #
-# It is the one place that knows the marks, and whom they concern: pushes to branches, where the
-# setting skip_ci is true. Tags, and builds a person asked for, are built whatever the commit says.
+# It is the one place that knows the marks, and whom all this concerns: pushes to branches. Tags,
+# and builds a person asked for, are built whatever the commit says.
 #
-# Reads   build.json, and the settings skip_ci and url; of the commit what builds/.cache/git has,
-#         fetched where it is not there. It takes no lock of the build and writes nothing into it.
-# Prints  where it is to be skipped, the newest commit without a mark that the branch came by since
-#         `before`; of a new branch, that no other branch has; nothing where there is none
+# Reads   build.json, and the settings skip_ci, paths and url; of the commit what builds/.cache/git
+#         has, fetched where it is not there; for `paths`, how earlier builds of the branch ended.
+#         It takes no lock of the build and writes nothing into it.
+# Prints  where a mark skips it, the newest commit without one that the branch came by since
+#         `before`; of a new branch, that no other branch has; nothing where there is none. Where
+#         `paths` skip it, the commit of the branch's last build that ended as success or failure
 #
-# Exit codes: 0 it is to be skipped, 1 it is not, 2 called wrongly, 75 it cannot be told
+# Exit codes: 0 it is marked, 3 nothing in `paths` has changed since that build, 1 it is not to be
+# skipped, 2 called wrongly, 75 it cannot be told
 set -euo pipefail
 shopt -s inherit_errexit nocasematch
 # shellcheck disable=SC2034 # for fetches
 keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/common.sh"
+. "${self%/*}/paths.sh"
 export LC_ALL=C # a commit's text can be any bytes
 most=1000       # commits that are looked at, for one without a mark
 
@@ -71,6 +76,52 @@ find_unmarked() {
   done < <(commits --date-order --max-count="$most" "$@")
 }
 
+# fact_of RESULT KEY: prints a text of the build.json that stands beside a result.json.
+fact_of() {
+  local build=${1%/*}
+  fact "$2"
+}
+
+# find_built: prints the commit of the branch's last build that ended as success or failure. Of one
+# that is pruned state.json knows.
+find_built() {
+  local other status='"status":[[:space:]]*"([a-z]+)"'
+  local -a others
+
+  mapfile -d '' -t others < <(printf '%s\0' "${build%/*}"/[0-9]*/result.json | sort -rz)
+  for other in "${others[@]}"; do
+    # The first status in the file is the build's, later ones are those of its steps.
+    if [[ ! -f $other || ! $(<"$other") =~ $status ]]; then
+      continue
+    fi
+    if [[ ${BASH_REMATCH[1]} =~ ^(success|failure)$ && $(fact_of "$other" ref) == "$ref" ]]; then
+      fact_of "$other" commit
+      return
+    fi
+  done
+
+  jq -r --arg ref "$ref" '.latest[$ref].built // ""' "${build%/*}/state.json" 2>/dev/null || true
+}
+
+# is_untouched: has nothing in `paths` changed since $built, neither in what is there now nor by a
+# commit that a later one took back?
+is_untouched() {
+  touched=''
+  with_pathspecs look_at
+  [[ ! $touched ]]
+}
+
+# look_at PATHSPEC...: sets $touched where something has changed there, or cannot be compared.
+look_at() {
+  local commits
+
+  if ! in_mirror diff-tree -r --quiet "$built" "$commit" -- "$@" \
+    || ! commits=$(in_mirror rev-list --full-history -n 1 "$commit" "^$built" -- "$@") \
+    || [[ $commits ]]; then
+    touched=touched
+  fi
+}
+
 if [[ ${1-} == -h ]]; then
   manual
   exit 0
@@ -95,10 +146,14 @@ else # a version without settings/ has staged it
   url=$(fact url)
 fi
 mirror=$builds/.cache/git/$(repository).git
+list_setting patterns paths
 if [[ -e $build/rerun ]]; then
   exit 1 # somebody wants it
 fi
-if [[ $skip_ci == false || $ref != refs/heads/* || ! $source =~ ^(event|sweep)$ ]]; then
+if [[ $ref != refs/heads/* || ! $source =~ ^(event|sweep)$ ]]; then
+  exit 1
+fi
+if [[ $skip_ci == false && ${#patterns[@]} -eq 0 ]]; then
   exit 1
 fi
 
@@ -108,7 +163,16 @@ fi
 if ! text=$(commits --max-count=1 "$commit" | tr -d '\0') || [[ ! $text ]]; then
   fail 75 "cannot read $commit in $mirror"
 fi
-if ! is_marked "${text#*$'\n'}"; then
+if [[ $skip_ci == false ]] || ! is_marked "${text#*$'\n'}"; then
+  if [[ ${#patterns[@]} -eq 0 ]]; then
+    exit 1
+  fi
+
+  built=$(find_built)
+  if [[ $built ]] && has "$built" && is_untouched; then
+    echo "$built"
+    exit 3
+  fi
   exit 1
 fi
 

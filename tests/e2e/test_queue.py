@@ -125,7 +125,8 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     assert poller.builds(name) == [(MAIN, tree.head)]
     [build] = builds_in(poller.folder / name)
     state = json.loads((poller.folder / name / "state.json").read_text())
-    assert state["latest"] == {MAIN: {"build": build.id, "seconds": []}}
+    latest = {"build": build.id, "seconds": [], "built": tree.head}
+    assert state["latest"] == {MAIN: latest}
     assert "asked for by trigger, " in poller.output
 
 

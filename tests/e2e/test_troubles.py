@@ -289,10 +289,10 @@ def test_what_nobody_has_foreseen_ends_no_thread(
     tree, poller = watched(poll={"interval": 0.1, "sweep": 0.2})
     heads, odd = stager.heads, ["odd"]
 
-    def sometimes(url):
+    def sometimes(*args):
         if odd:
             raise RuntimeError(odd.pop())
-        return heads(url)
+        return heads(*args)
 
     monkeypatch.setattr(repository, "heads", sometimes)
     poller.says("internal error: RuntimeError('odd') (sometimes, line")

@@ -481,6 +481,25 @@ all_succeed() {
   [[ $outcome == "1 failure build 2" ]]
 }
 
+@test "a push that touches nothing of paths is skipped before it is cloned, with the reason" {
+  repository app README.md x # without a Dockerfile: what is not skipped fails
+  configure app '{"paths": ["api/**"]}'
+  SOURCE=event stage refs/heads/main "$(git -C "$work/app" rev-parse HEAD)"
+  run -1 "$scripts/pipeline.sh" "$build"
+  commit app web/x 1
+  SOURCE=event stage refs/heads/main "$(git -C "$work/app" rev-parse HEAD)"
+  run -0 "$scripts/pipeline.sh" "$build"
+  [[ ! -e $build/src && $(result '.steps | length') -eq 0 ]]
+  [[ $(result '"\(.status) \(.failed_step)"') == "skipped null" ]]
+  before=$(git -C "$work/app" rev-parse HEAD~1)
+  why="nothing in \"paths\" has changed since the last build of the branch, ${before:0:7}"
+  [[ $(result .message) == "$why" && $output == *"pipeline.sh: $why"* ]]
+  commit app api/x 1
+  SOURCE=event stage refs/heads/main "$(git -C "$work/app" rev-parse HEAD)"
+  run -1 "$scripts/pipeline.sh" "$build"
+  [[ $(result .failed_step) == build ]]
+}
+
 @test "too little free disk is an error before anything is done" {
   copy "$prepared"
   change '.settings.disk_free_min = 1e15'

@@ -518,3 +518,35 @@ sys.exit(used.ru_maxrss > 100 * 1024)'
   versioned refs/tags/v1.0.0
   tags_are 1.0.0 sha 1.0 1 latest
 }
+
+@test "of a folder with tags of its own, what touches it counts" {
+  commit app api/one 1 api/package.json '{"version": "0.0.1"}'
+  app tag -a -m "" api-v1.2.3
+  MESSAGE="feat!: another" commit app web/one 1
+  app tag v9.0.0
+  MESSAGE="feat: one" commit app api/two 2
+  commit app README.md it
+  versioned main '{"tag_prefix": "api-", "context": "api"}'
+  version_is 1.3.0-main.1~
+  [[ $output != *"passed over"* ]]
+
+  # Of a merge what it brings counts, in whatever words.
+  app checkout -q -b topic
+  commit app lib/b 1
+  app checkout -q main
+  commit app web/two 2
+  app merge -q --no-ff topic -m "feat!: with lib"
+  versioned main '{"tag_prefix": "api-", "paths": ["api/**", "lib/**", "!api/two"]}'
+  version_is 2.0.0-main.2~
+  versioned main '{"tag_prefix": "api-", "paths": ["api/**", "!api/two"]}'
+  version_is 1.2.4-main.0~
+  versioned main '{"tag_prefix": "api-", "paths": ["!api/one", "api/two", "web/**"]}'
+  version_is 2.0.0-main.3~
+  versioned main '{"tag_prefix": "web-"}'
+  version_is 0.1.0-main.8~
+  versioned refs/tags/api-v1.2.3 '{"tag_prefix": "api-", "context": "api"}'
+  version_is 1.2.3
+  tags_are 1.2.3 sha 1.2 1 latest
+  versioned main
+  version_is 10.0.0-main.5~
+}

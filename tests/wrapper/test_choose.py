@@ -140,6 +140,43 @@ def test_a_package_json_without_a_version_is_no_help(package):
     assert chosen(facts({"v1.2.3": "b"}, package=package)) == "1.2.4-main.1.gccccccc"
 
 
+@pytest.mark.parametrize(
+    ("tags", "ref", "version"),
+    [
+        ({"api-v1.2.3": "a"}, "refs/heads/main", "1.2.4-main.2.gffffff"),
+        ({"api-1.2.3": "a"}, "refs/heads/main", "1.2.4-main.2.gffffff"),
+        # Those of others do not count, nor what only they have changed.
+        ({"v2.0.0": "d"}, "refs/heads/main", "0.1.0-main.2.gffffff"),
+        ({"web-v2.0.0": "f", "api-v1.0.0": "b"}, "refs/heads/main", "1.0.1-main.2"),
+        ({"api-v1.0.0": "d"}, "refs/heads/main", "1.0.1-main.1.gffffff"),
+        ({"api-v1.0.0": "e"}, "refs/heads/main", "1.0.1-main.0.gffffff"),
+        ({"api-v1.0.0": "f"}, "refs/heads/main", "1.0.0"),
+        ({"api-v3.0.0-rc.1": "f"}, "refs/tags/api-v3.0.0-rc.1", "3.0.0-rc.1"),
+    ],
+)
+def test_by_the_tags_of_an_entry(tags, ref, version):
+    touching = frozenset(c * 40 for c in "ce")  # of a to f
+    found = facts(tags, ref, commits="abcdef")._replace(touching=touching)
+    assert str(choose(found, "tags", None, "api-")[0]).startswith(version)
+
+
+def test_what_a_message_announces_counts_where_its_commit_does():
+    found = facts({"api@1.0.0": "a"}, commits="abc")
+    messages = {"b": "feat!: b", "c": "feat: c\n\nRelease-As: 1.5.0"}
+    for touching, version in ("b", "2.0.0"), ("c", "1.5.0"), ("", "1.0.1"):
+        history = [
+            c._replace(message=messages.get(c.sha[0], "x")) for c in found.history
+        ]
+        one = found._replace(history=history, touching={c * 40 for c in touching})
+        chosen, _ = choose(one, "tags", None, "api@")
+        assert str(chosen.finalize_version()) == version
+
+
+def test_a_tag_of_another_entry_is_refused():
+    with pytest.raises(ValueError, match=r"web-v1\.0\.0.* \(like api-1\.2\.3\)"):
+        choose(facts({"web-v1.0.0": "c"}, "refs/tags/web-v1.0.0"), "tags", None, "api-")
+
+
 def test_the_pre_release_identifier_can_be_fixed():
     assert chosen(facts(), prerelease="beta") == "0.1.0-beta.3.gccccccc"
     assert chosen(facts(), prerelease="0") == "0.1.0-0.3.gccccccc"
@@ -162,13 +199,15 @@ def test_the_facts_are_read_as_git_tells_them():
         + b"%040d tree 32\n%s\n" % (0, folder)
         + b"%040d blob 2\n[]\n" % 0
     )
-    gathered = b"\0".join([log, tags, line, packages, b"end"])
+    touching = f"{two}\n".encode()
+    gathered = b"\0".join([log, tags, touching, line, packages, b"end"])
     found = read("refs/heads/main", gathered)
     assert found.history[0] == Commit(
         two, [one], "2026-11-22T05:10:00Z", "feat: b\n\nWhy \ufffd.\n"
     )
     assert found.history[1] == Commit(one, [], "2026-11-21T05:10:00Z", "")
     assert found.tags == {"a\u2028b": one, "v1": one}
+    assert found.touching == {two}
     assert found.package == {"version": "1.0.0"}
     others = [UNREADABLE, UNREADABLE, None, None, []]
     assert [package for _, package in found.line] == others
@@ -181,20 +220,20 @@ def test_the_facts_are_read_as_git_tells_them():
 def test_only_the_commit_itself_may_lack_a_package_json(found):
     packages = [b"1:a b/package.json missing\n", b"2:a b/package.json missing\n"]
     packages[:found] = [b"%040d blob 2\n{}\n" % 0] * found
-    gathered = b"1 \nDATE\n\0\0\0" + b"2\0" + b"".join(packages) + b"\0end"
+    gathered = b"1 \nDATE\n\0\0\0\0" + b"2\0" + b"".join(packages) + b"\0end"
     if found == 2:
         assert read("refs/heads/main", gathered).line == [("2", {})]
     else:
         with pytest.raises(EOFError, match=r"^2:a b/package\.json missing$"):
             read("refs/heads/main", gathered)
-    gathered = b"1 \nDATE\n\0\0\0\0" + b"1:package.json missing\n" + b"\0end"
+    gathered = b"1 \nDATE\n\0\0\0\0\0" + b"1:package.json missing\n" + b"\0end"
     assert read("refs/heads/main", gathered).package is None
 
 
 def test_an_emoji_does_not_swell_the_messages_of_others():
     message = "\U0001f600" + "x" * 2_000_000
     log = "".join(f"{i:040x} \nDATE\n{message[i > 0 :]}\0" for i in range(4)).encode()
-    gathered = log + b"\0\0\0" + b"1:package.json missing\n" + b"\0end"
+    gathered = log + b"\0\0\0\0" + b"1:package.json missing\n" + b"\0end"
     tracemalloc.start()
     try:
         found = read("refs/heads/main", gathered)

@@ -25,6 +25,15 @@ def test_of_the_globs_that_match_the_last_counts(globs, built, left):
     assert [n for n in built + left if matches(n, globs)] == built
 
 
+def test_the_default_branch():
+    globs = ["{default}", "release/*"]
+    assert matches("trunk", globs, "trunk")
+    assert not matches("main", globs, "trunk")
+    assert not matches("{default}", globs, "trunk")
+    assert not matches("main", globs, None)
+    assert not matches("trunk", ["*", "!{default}"], "trunk")
+
+
 @pytest.fixture
 def config(tmp_path):
     """config(**settings) -> the path of a configuration."""
@@ -52,3 +61,18 @@ def test_check_says_that_exclusions_alone_match_nothing(config, key, capsys):
 def test_what_excludes_no_name_is_refused(config, glob):
     with pytest.raises(ConfigError, match=r"branches\[0\]: .*with ! before it"):
         load(config(branches=[glob]))
+
+
+def test_a_prefix_brings_its_tags(config):
+    def tags(**settings):
+        return load(config(**settings)).repositories["o/n"].tags
+
+    assert tags(tag_prefix="api@") == ["api@*"]
+    assert tags(tag_prefix="api@", tags=["x*"]) == ["x*"]
+    assert tags(tag_prefix="") == tags() == ["v*", "[0-9]*"]
+
+
+@pytest.mark.parametrize("pattern", ["/a", "../a", "a/..", "!!a", "", "-a", "a\nb"])
+def test_a_pattern_that_is_none(config, pattern):
+    with pytest.raises(ConfigError, match=r'"o/n"\.paths\[0\]'):
+        load(config(paths=[pattern]))

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Mapping
 
 import pytest
 
@@ -23,11 +24,15 @@ def on_disk(folder):
     return {ref: (e["build"], e["seconds"]) for ref, e in found.items()}
 
 
+def success(seconds):
+    return {"status": "success", "steps": [{"seconds": seconds}]}
+
+
 def test_the_newest_build_and_the_last_five_successes(make):  # noqa: F811
     latest = noted({}, make(2))
     for seconds in range(7):
-        latest = noted(latest, make(3 + seconds), seconds + 0.5)
-    latest = noted(latest, make(1), 99.5)  # an older one that ran again
+        latest = noted(latest, make(3 + seconds), success(seconds + 0.5))
+    latest = noted(latest, make(1), success(99.5))  # an older one that ran again
     latest = noted(latest, make(20, ref="refs/tags/v1"))
     latest = noted(latest, make(30, ref="1a2b3c4" * 6))  # which is no ref
     assert latest.keys() == {MAIN, "refs/tags/v1"}
@@ -45,11 +50,11 @@ def test_it_is_saved_with_the_state_and_by_itself(folder, make):  # noqa: F811
     assert not (folder / "state.json").exists()  # of no visit yet
     latest.save_with(state)
     assert on_disk(folder) == {MAIN: (one.id, [])}
-    latest.note([two], 12.3)
+    latest.note([two], success(12.3))
     latest.save()
     assert on_disk(folder) == {MAIN: (two.id, [12.3])}
     again = load(folder)
-    assert again.latest == {MAIN: Latest(two.id, [12.3])}
+    assert again.latest == {MAIN: Latest(two.id, [12.3], two.commit)}
     assert (again.refs, again.seen) == ({MAIN: "a"}, {"7": 2**40})
     latest.keep([])
     latest.save_with(again)
@@ -61,7 +66,7 @@ def test_an_end_during_a_visit_is_not_undone_by_it(folder, make):  # noqa: F811
     State(folder, refs={}, newest=build.id).save()
     visited = load(folder)
     latest = LatestBuilds(load(folder))
-    latest.note([build], 1.5)
+    latest.note([build], success(1.5))
     latest.save()
     visited.refs = {MAIN: "b"}
     latest.save_with(visited)
@@ -83,7 +88,7 @@ def test_who_notes_never_waits_for_who_writes(folder, make, monkeypatch):  # noq
     saving = threading.Thread(target=latest.save_with, args=[state])
     saving.start()
     wait_for((folder / "state.json").exists)
-    latest.note([build], 2.5)
+    latest.note([build], success(2.5))
     latest.save()  # at once
     assert on_disk(folder) == {}
     disk.set()
@@ -105,7 +110,7 @@ def test_many_ends_and_visits_at_once(folder, make):  # noqa: F811
     visits = threading.Thread(target=visit)
     visits.start()
     for build in builds:
-        latest.note([build], 1.0)
+        latest.note([build], success(1.0))
         latest.save()
     visits.join()
     assert {ref: entry[0] for ref, entry in on_disk(folder).items()} == {
@@ -131,6 +136,16 @@ def test_a_state_of_an_older_version_has_none(folder):
     del document["latest"]
     (folder / "state.json").write_text(json.dumps(document))
     assert load(folder).latest == {} and load(folder).refs == {MAIN: "a"}
+
+
+def test_what_was_built_last(folder, make):  # noqa: F811
+    latest: Mapping[str, Latest] = {}
+    for n, status in enumerate(["success", "error", "failure", "skipped", "cancelled"]):
+        build = make(n + 1, commit=str(n) * 40)
+        latest = noted(latest, build, {"status": status})
+        build.close(status, "")
+    assert latest[MAIN].built == "2" * 40
+    assert load(folder).latest[MAIN].built == "2" * 40  # were the file lost
 
 
 def test_what_was_staged_and_not_saved_counts(folder, make):  # noqa: F811

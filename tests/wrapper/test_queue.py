@@ -205,7 +205,7 @@ def test_a_build_of_a_newer_version_is_left_alone(make, start, file, capsys):  #
 
 
 def test_what_is_superseded_is_written_once(make, start, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(skips, "_ask_script", lambda build: None)
+    monkeypatch.setattr(skips, "_ask_script", lambda build: (skips.Answer.NO, ""))
     old, new = make(1), make(2)
     process = start()
     process.queue.look(0)

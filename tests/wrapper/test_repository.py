@@ -41,7 +41,9 @@ class Hub:
 @pytest.fixture
 def hub(monkeypatch):
     hub = Hub()
-    monkeypatch.setattr(repository, "heads", lambda url: dict(hub.heads))
+    monkeypatch.setattr(
+        repository, "heads", lambda url, _: stager.Heads(dict(hub.heads), None)
+    )
     return hub
 
 
@@ -50,7 +52,7 @@ def visits(hub, tmp_path, monkeypatch, make):  # noqa: F811
     """visits.visit(): a round; a ref in visits.refused cannot be staged."""
     document: dict[str, object] = {"repository": "o/n", "tags": []}
     document |= {"url": "https://github.com/o/n.git"}
-    document |= {"branches": ["*"]}
+    document |= {"branches": ["*"], "tag_prefix": "", "paths": None}
     document |= {"image": "o/n", "superseded": "skip", "timeouts": {}}
 
     class Visits:
@@ -153,10 +155,12 @@ def test_the_newest_build_of_each_ref_is_in_the_state(visits, hub):
     assert latest[MAIN]["build"] < latest[OTHER]["build"]
     build = make_build(visits)  # as trigger does
     visits.repository.note(build, None)
-    assert visits.state["latest"][MAIN] == {"build": build.id, "seconds": []}
+    expected = {"build": build.id, "seconds": [], "built": ""}
+    assert visits.state["latest"][MAIN] == expected
     for status in "success", "failure", "success":
         visits.repository.note(build, TIMES | {"status": status})
-    assert visits.state["latest"][MAIN] == {"build": build.id, "seconds": [7.0, 7.0]}
+    expected |= {"seconds": [7.0, 7.0], "built": build.commit}
+    assert visits.state["latest"][MAIN] == expected
     del hub.heads[OTHER]
     visits.visit()
     assert visits.state["latest"].keys() == {MAIN}

@@ -140,3 +140,97 @@ def test_of_a_branch_that_was_pushed_over(repo):
     repo.git("gc", "-q", "--prune=now")
     code, told = repo.ask(marked, before=gone)
     assert (code, told) == (0, begin)  # no other branch has it
+
+
+class TestPaths:
+    """What skips a build where `paths` are set."""
+
+    @pytest.fixture
+    def repo(self, repo):
+        repo.settings["paths"] = ["api/**", "!api/**/*.md", "api/README.md", "lib"]
+        return repo
+
+    def change(self, repo, *names, message="fix: it"):
+        for name in names:
+            path = repo.folder / "app" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{path.exists() and path.read_text()}.")
+        repo.git("add", "-A")
+        return repo.commit(message)
+
+    def built(self, repo, commit, status="success", ref=MAIN):
+        """A build of that commit has ended so."""
+        repo.ask(commit, ref)
+        steps = [{"status": "success"}]
+        result = {"format": 1, "status": status, "steps": steps}
+        with open(f"{repo.build}/result.json", "w") as file:
+            json.dump(result, file, indent=2)
+        return commit
+
+    def test_without_an_earlier_build(self, repo):
+        assert repo.ask(self.change(repo, "x")) == (1, "")
+        self.built(repo, repo.commit("x"), ref="refs/heads/other")
+        assert repo.ask(repo.commit("x")) == (1, "")
+
+    @pytest.mark.parametrize(
+        "names, skipped",
+        [
+            (["x"], True),
+            (["api/x"], False),
+            (["api/a/b/x", "x"], False),
+            (["api/x.md", "api/a/README.md"], True),
+            (["api/README.md"], False),
+            (["lib/a/b"], False),
+            (["library/a", "web/api/x"], True),
+        ],
+    )
+    def test_what_has_changed(self, repo, names, skipped):
+        built = self.built(repo, self.change(repo, "api/x"))
+        now = self.change(repo, *names)
+        assert repo.ask(now) == ((3, built) if skipped else (1, ""))
+
+    def test_what_a_later_commit_took_back(self, repo):
+        self.built(repo, self.change(repo, "api/x"))
+        self.change(repo, "api/x")
+        repo.git("revert", "-n", "HEAD")
+        assert repo.ask(repo.commit("revert")) == (1, "")
+
+    def test_which_build_counts(self, repo):
+        red = self.built(repo, self.change(repo, "api/x"), "failure")
+        for status in "error", "cancelled", "superseded", "skipped":
+            self.built(repo, self.change(repo, "x"), status)
+        assert repo.ask(repo.commit("x")) == (3, red)
+        self.built(repo, self.change(repo, "api/x"), "error")
+        assert repo.ask(repo.commit("x")) == (1, "")
+
+    def test_one_that_is_pruned(self, repo):
+        commit = self.change(repo, "api/x")
+        now = self.change(repo, "x")
+        assert repo.ask(now) == (1, "")
+        with open(f"{repo.folder}/builds/o/n/state.json", "w") as file:
+            json.dump({"latest": {MAIN: {"built": commit}}}, file)
+        assert repo.ask(now) == (3, commit)
+
+    def test_one_that_is_gone(self, repo):
+        self.built(repo, "1" * 40)
+        assert repo.ask(self.change(repo, "x")) == (1, "")
+
+    def test_a_branch_that_was_pushed_over(self, repo):
+        begin = self.change(repo, "api/x", message="feat: x")
+        old = self.built(repo, self.change(repo, "api/x"))
+        repo.ask(old)  # and so the mirror has it
+        repo.git("reset", "-q", "--hard", begin)
+        assert repo.ask(begin) == (1, "")
+        repo.git("reset", "-q", "--hard", old)
+        repo.git("commit", "-q", "--amend", "-m", "fix: the same in other words")
+        assert repo.ask(repo.git("rev-parse", "HEAD")) == (1, "")
+
+    def test_whom_it_concerns(self, repo):
+        self.built(repo, self.change(repo, "api/x"))
+        now = self.change(repo, "x")
+        assert repo.ask(now, source="trigger") == (1, "")
+        assert repo.ask(now, "refs/tags/v1.0.0") == (1, "")
+        repo.settings["skip_ci"] = False
+        assert repo.ask(now)[0] == 3
+        repo.settings["skip_ci"] = True
+        assert repo.ask(self.change(repo, "x", message="[skip ci]"))[0] == 0

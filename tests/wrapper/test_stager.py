@@ -20,7 +20,7 @@ def test_fifty_thousand_refs(tmp_path):
     ).strip()
     lines = [f"{commit} refs/heads/b{i:05}\n" for i in range(50_000)]
     (path / "packed-refs").write_text("# pack-refs with: sorted\n" + "".join(lines))
-    found = stager.heads(f"file://{path}")
+    found = stager.heads(f"file://{path}").refs
     assert len(found) == 50_000
     assert found["refs/heads/b49999"] == commit
 

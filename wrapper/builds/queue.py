@@ -89,6 +89,8 @@ class Queue:
         del self._running[build.repository]
         slots.give_back(self._places.pop(build.repository))
         self._skips.forget(build)
+        if build.setting("paths") is not None:
+            self._skips.compare_again(build.path.parent)
         if self._ended_by == signal.SIGINT:  # it may have come before pipeline.sh began
             build.close("cancelled", "ended by a signal")
         if build.result() is None and code not in (69, 130, 143):
@@ -140,22 +142,31 @@ class Queue:
                 busy = self.restless = True
                 continue
             waiting.append(build)
-        undecided = self._supersede(waiting)
+        undecided = self._supersede(waiting, busy)
         return [] if busy or waiting[:1] == undecided[:1] else waiting
 
-    def _supersede(self, waiting: list[Build]) -> list[Build]:
+    def _supersede(self, waiting: list[Build], busy: bool) -> list[Build]:
         """Ends, and takes out, those that need not run. Of those it returns it is not
         known yet: what will be skipped supersedes nothing, and that is being asked.
+
+        busy: one of the repository's builds runs. What has changed in "paths" since the
+        last one is known when that has ended.
         """
         undecided: list[Build] = []
         rest = list(waiting)
         while pairs := list(superseded(rest)):
             _, by = pairs[0]
             older = [build for build, newer in pairs if newer is by]
-            answer = self._skips.skipped(by)
+            if busy and by.setting("paths") is not None:
+                answer = Answer.ASKED
+            else:
+                answer = self._skips.skipped(by)
             if answer is Answer.YES:
                 rest.remove(by)
                 self._end(waiting, by, "skipped", SKIPPED)
+                continue
+            if answer is Answer.UNTOUCHED:  # so far: the older ones are built first
+                rest.remove(by)
                 continue
             rest = [build for build in rest if build not in older]
             if answer is Answer.ASKED:

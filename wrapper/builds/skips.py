@@ -26,8 +26,12 @@ SKIPPED = "the head commit says [skip ci]"
 class Answer(Enum):
     YES = "yes"
     NO = "no"
+    UNTOUCHED = "nothing in its paths has changed, as long as no other build ends"
     UNKNOWN = "it cannot be told"
     ASKED = "it is not known yet"
+
+
+_CODES = {1: Answer.NO, 3: Answer.UNTOUCHED}  # of the script
 
 
 class _Known(NamedTuple):
@@ -67,6 +71,12 @@ class Skips:
         """A build is over and done."""
         for what in "skipped", "settled":
             self._known.pop((what, build.path), None)
+
+    def compare_again(self, folder: Path) -> None:
+        """A build of a repository has ended: what is compared with it is asked anew."""
+        for key in [k for k in self._known if k[0] == "skipped"]:
+            if key[1].parent == folder:
+                del self._known[key]
 
     def _ask(self, what: str, build: Build, work: Callable[[Build], Answer]) -> Answer:
         key = what, build.path
@@ -113,26 +123,28 @@ def leaves_unbuilt(build: Build, result: dict[str, object]) -> bool:
 
 
 def _will_be_skipped(build: Build) -> Answer:
-    return Answer.NO if _ask_script(build) is None else Answer.YES
+    return _ask_script(build)[0]
 
 
-def _ask_script(build: Build) -> str | None:
-    """None where a build is not to be skipped, else the commit to build in its place
-    ("": none). Raises Failed where it cannot be told.
+def _ask_script(build: Build) -> tuple[Answer, str]:
+    """Is a build to be skipped? With YES, the commit to build in its place ("": none).
+
+    Raises Failed where it cannot be told.
     """
     try:
-        return call("lib/skips-ci.sh", str(build.path), limit=LIMIT).strip()
+        printed = call("lib/skips-ci.sh", str(build.path), limit=LIMIT)
+        return Answer.YES, printed.strip()
     except Failed as e:
-        if e.code == 1:
-            return None
-        raise
+        if e.code not in _CODES:
+            raise
+        return _CODES[e.code], ""
 
 
 def _stage_unbuilt(build: Build) -> Answer:
     """Stages the newest commit without a mark that a skipped build's branch came by,
     unless it is. Raises Failed.
     """
-    commit = _ask_script(build)
+    _, commit = _ask_script(build)
     if not commit or any(_builds(b, build.ref, commit) for b in _others(build)):
         return Answer.NO
     builds = build.path.parents[2]

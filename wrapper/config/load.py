@@ -34,6 +34,8 @@ class Settings:
     url: str  # of the git remote
     branches: list[str]  # globs
     tags: list[str]  # globs
+    tag_prefix: str  # of the tags that are this entry's
+    paths: list[str] | None  # patterns of files, as git's :(glob); None: all
     image: str  # name in the registry
     superseded: str  # "skip" or "build"
     timeouts: dict[str, float]  # seconds, by step
@@ -118,7 +120,9 @@ def resolve(content: bytes, name: str) -> Config:
     shared = merge(schema.defaults(rules["$defs"]["settings"]), top.get("defaults", {}))
     shared |= {"registry": top["registry"]} | sizes
     repositories = {
-        entry: _fill_in(entry, merge(shared, given), problems)
+        entry: _fill_in(
+            entry, merge(shared, _with_tags(given, top.get("defaults", {}))), problems
+        )
         for entry, given in top["repositories"].items()
     }
     problems += _same_images(top["registry"], repositories)
@@ -144,12 +148,20 @@ def remarks(config: Config) -> list[str]:
     """What is no mistake, but hardly meant, each as "PATH: reason"."""
     found = []
     for entry, settings in config.repositories.items():
-        for key, globs in ("branches", settings.branches), ("tags", settings.tags):
-            if exclude_alone(globs):
+        for key in "branches", "tags", "paths":
+            if exclude_alone(getattr(settings, key) or []):
                 path = schema.where(["repositories", entry, key])
                 words = 'exclusions alone match nothing (put others first, as "*")'
                 found.append(f"{path}: {words}")
     return found
+
+
+def _with_tags(given: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Those of an entry, and the tags that come with its tag_prefix."""
+    prefix = given.get("tag_prefix", shared.get("tag_prefix"))
+    if not prefix or "tags" in given or "tags" in shared:
+        return given
+    return given | {"tags": [f"{prefix}*"]}
 
 
 def _same_images(registry: str, repositories: dict[str, Settings]) -> list[str]:

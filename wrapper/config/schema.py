@@ -27,6 +27,8 @@ _LIMITS = {
     "maximum": "must be at most {}",
     "maxLength": "must have at most {} characters",
     "minItems": "must not be empty",
+    "maxItems": "must have at most {} entries",
+    "maxProperties": "must have at most {} keys",
     "uniqueItems": "has an entry twice",
 }
 

@@ -1,4 +1,4 @@
-"""Of each ref its newest build, and how long the last successes took.
+"""Of each ref its newest build, how long the last successes took, what was built last.
 
 A part of state.json, for who wants to show a repository without reading its builds.
 """
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from wrapper.builds.directory import Build, Newer
 from wrapper.pushes.state import State, noted, save_latest
@@ -26,11 +27,13 @@ class LatestBuilds:
         self._writing = threading.Lock()  # state.json: as long as the disk takes
         self._unwritten = False
 
-    def note(self, builds: Iterable[Build], seconds: float | None = None) -> None:
-        """Builds that were staged, have started or ended; seconds: as for noted()."""
+    def note(
+        self, builds: Iterable[Build], result: dict[str, Any] | None = None
+    ) -> None:
+        """Builds that were staged, have started or ended; result: as for noted()."""
         with self._changing:
             for build in builds:
-                self._latest = noted(self._latest, build, seconds)
+                self._latest = noted(self._latest, build, result)
                 self._unwritten = True
 
     def keep(self, refs: Container[str]) -> None:

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wrapper.builds import verdict
 from wrapper.builds.directory import Build, Newer
 from wrapper.builds.process import Failed
+from wrapper.config.globs import names_default
 from wrapper.config.load import Settings
 from wrapper.console import say
 from wrapper.github.client import GitHub, serves
@@ -143,8 +143,7 @@ class Repository:
 
     def note(self, build: Build, result: dict[str, Any] | None) -> None:
         """A build of this repository has started (None), or ended."""
-        success = result is not None and result.get("status") == "success"
-        self._latest.note([build], verdict.seconds(result or {}) if success else None)
+        self._latest.note([build], result)
         self._latest.save()
 
     def trouble(self) -> str:
@@ -209,7 +208,8 @@ class Repository:
     def _compare(self, stager: Stager, state: State, fresh: News | None) -> bool:
         """True; raises what _try() says."""
         url = self.settings.url
-        found = heads(url)
+        found, default = heads(url, names_default(self.settings.branches))
+        stager.default = default
         # With another url it is another repository, unless one ref is where it was.
         known = state.refs or {}
         if state.refs is None or (

@@ -23,32 +23,49 @@ MOST = 300  # pushes of a ref that one round stages; GitHub shows no more events
 SINGLY = 20  # lines of the journal of one kind that a round writes one by one
 
 
-def heads(url: str) -> dict[str, str]:
-    """Branches and tags of a remote, in full, with their commits. Raises Trouble."""
+class Heads(NamedTuple):
+    """What a remote has."""
+
+    refs: dict[str, str]  # branches and tags, in full, with their commits
+    default: str | None  # the name of its default branch; None: not asked for, or none
+
+
+def heads(url: str, with_default: bool = False) -> Heads:
+    """Where a remote's branches and tags are. Raises Trouble.
+
+    with_default: its default branch too, with which git sends all its other refs.
+    """
     try:
-        words = "ls-remote", "--heads", "--tags", "--", url
+        which = ["--symref"] if with_default else ["--heads", "--tags"]
+        words = ["ls-remote", *which, "--", url]
         printed = call("lib/remote-git.sh", *words, limit=PATIENCE)
     except Failed as e:
         closed = re.search("could not read Username|not found|denied|failed", str(e))
         hint = " (does it exist, and may the token read it?)" if closed else ""
         raise Trouble(f"git cannot read it{hint}: {e}") from None
-    found = {}
+    found, default = {}, None
     for line in printed.split("\n"):
         commit, _, ref = line.partition("\t")
-        if ref:  # an annotated tag comes twice; what it peels to is the second
+        if ref == "HEAD" and commit.startswith("ref: refs/heads/"):
+            default = commit.removeprefix("ref: refs/heads/")
+        # An annotated tag comes twice; what it peels to is the second.
+        elif ref.startswith(("refs/heads/", "refs/tags/")):
             found[ref.removesuffix("^{}")] = commit
-    return found
+    return Heads(found, default)
 
 
-def excluded(settings: Settings, ref: str) -> str | None:
-    """The rule by which a ref is not built; None where it is."""
+def excluded(settings: Settings, ref: str, default: str | None = None) -> str | None:
+    """The rule by which a ref is not built; None where it is.
+
+    default: the name of the remote's default branch
+    """
     _, kind, name = ref.split("/", 2)
     kind, key = ("branch", "branches") if kind == "heads" else ("tag", "tags")
     globs = settings.branches if key == "branches" else settings.tags
-    if not matches(name, globs):
+    if not matches(name, globs, default):
         return f'{kind} {name} is none of "{key}"'
-    if key == "tags" and not release.parse(name):
-        return f"tag {name} is no SemVer (like v1.2.3)"
+    if key == "tags" and not release.tagged(name, settings.tag_prefix):
+        return f"tag {name} is no SemVer (like {settings.tag_prefix or 'v'}1.2.3)"
     if not name.isascii() and "\udc80" <= max(name) <= "\udfff":
         return f"the name of {kind} {name!a} is not UTF-8"
     return None
@@ -95,6 +112,7 @@ class Stager:
         written: set[Line],
     ) -> None:
         """written: what rounds that failed have left in the journal."""
+        self.default: str | None = None  # the remote's default branch, where it matters
         self.staged: list[Build] = []
         self.lag: float | None = None  # seconds from the newest push to its staging
         self._name, self._settings = name, settings
@@ -106,9 +124,7 @@ class Stager:
         """The first look: what is there already is not built."""
         self._state.refs = found
         branches = [
-            r
-            for r in found
-            if r.startswith("refs/heads/") and not excluded(self._settings, r)
+            r for r in found if r.startswith("refs/heads/") and not self._excluded(r)
         ]
         why = "seen for the first time, the next push will be built; now: "
         for ref in branches:
@@ -121,7 +137,7 @@ class Stager:
         """After a loss of the state: refs that no build is of are taken for handled."""
         lost = {ref: commit for ref, commit in found.items() if ref not in known}
         for ref, commit in lost.items():
-            if not excluded(self._settings, ref):
+            if not self._excluded(ref):
                 self.tell("noted", "no build of it is known", ref, commit)
         return lost | known
 
@@ -137,7 +153,7 @@ class Stager:
             return
         *passed, last = move.came
         tip = last.commit
-        rule = excluded(self._settings, move.ref)
+        rule = self._excluded(move.ref)
         if rule:
             for head in move.came:
                 self.tell("skipped", rule, move.ref, head.commit)
@@ -166,7 +182,7 @@ class Stager:
             self._built = {(b.ref, b.commit) for b in builds_in(self._state.folder)}
         if (event.ref, event.head) not in self._built:
             why = f"a newer push was handled before event {event.id} came"
-            rule = excluded(self._settings, event.ref)
+            rule = self._excluded(event.ref)
             what = "skipped" if rule else "superseded"
             self.tell(what, rule or why, event.ref, event.head)
 
@@ -180,6 +196,9 @@ class Stager:
                 )
                 why = f"{more} more, for the like reasons, the last of them: {names}"
                 journal.tell(self._builds, self._name, what, why, count=more)
+
+    def _excluded(self, ref: str) -> str | None:
+        return excluded(self._settings, ref, self.default)
 
     def _pass_over(self, ref: str, heads: list[Head], tip: str) -> None:
         for head in heads:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wrapper.builds import verdict
 from wrapper.builds.directory import Build, builds_in, read_json, write_json
 from wrapper.github.events import Event
 
@@ -34,6 +35,7 @@ class Latest(NamedTuple):
 
     build: str  # id of the newest
     seconds: list[float]  # that its last successes took, the newest last
+    built: str = ""  # commit of the last one that ended as success or failure
 
 
 @dataclass
@@ -91,7 +93,10 @@ def load(folder: Path) -> State:
             state.etag = ETag(*document["etag"])
             state.newest = document["newest"]
             latest = document.get("latest", {}).items()
-            state.latest = {r: Latest(e["build"], e["seconds"]) for r, e in latest}
+            state.latest = {
+                ref: Latest(e["build"], e["seconds"], e.get("built", ""))
+                for ref, e in latest
+            }
             _check(state)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ValueError(f"{folder}/state.json cannot be read") from None
@@ -106,7 +111,7 @@ def _check(state: State) -> None:
     texts = [state.url, state.newest, *state.etag[:2], *refs.values()]
     numbers = [state.etag.read_at, *seen.values()]
     for entry in state.latest.values():
-        texts.append(entry.build)
+        texts += [entry.build, entry.built]
         numbers += entry.seconds
     for since, event in state.waiting:
         texts += [event.id, event.kind, event.ref, event.before, event.head]
@@ -136,7 +141,8 @@ def _learn_of_builds(state: State) -> None:
     """Those that were staged after it was saved."""
     for build in builds_in(state.folder, after=state.newest):
         if build.ours:
-            state.latest = noted(state.latest, build)
+            status = (build.result() or {}).get("status")
+            state.latest = noted(state.latest, build, {"status": status})
         if build.info.get("source") in ("event", "sweep") and build.place == build.id:
             state.newest = build.id
             if state.refs is not None:
@@ -146,14 +152,21 @@ def _learn_of_builds(state: State) -> None:
 
 
 def noted(
-    latest: Mapping[str, Latest], build: Build, seconds: float | None = None
+    latest: Mapping[str, Latest], build: Build, result: dict[str, Any] | None = None
 ) -> Mapping[str, Latest]:
-    """With a build in it; seconds: that it took, where it is a success."""
+    """With a build in it; result: once it has ended."""
     if not build.ref.startswith("refs/"):  # a commit that is on no ref, say
         return latest
     known = latest.get(build.ref, Latest("", []))
-    times = known.seconds if seconds is None else [*known.seconds, seconds][-LAST:]
-    return {**latest, build.ref: Latest(max(known.build, build.id), times)}
+    times, built = known.seconds, known.built
+    status = (result or {}).get("status")
+    took = verdict.seconds(result) if result and status == "success" else None
+    if took is not None:
+        times = [*times, took][-LAST:]
+    if status in ("success", "failure"):
+        built = build.commit
+    newest = max(known.build, build.id)
+    return {**latest, build.ref: Latest(newest, times, built)}
 
 
 def save_latest(folder: Path, latest: Mapping[str, Latest]) -> None:

@@ -24,21 +24,24 @@ from wrapper.version.rules import (
     parse,
     release_as,
 )
+from wrapper.version.rules import tagged as in_tag
 
 DETACHED = "detached"  # the pre-release name of a commit built without a branch
 
 
 def choose(
-    facts: Facts, source: str, prerelease: str | None
+    facts: Facts, source: str, prerelease: str | None, prefix: str = ""
 ) -> tuple[Version, list[Version]]:
     """The commit's version, and every release that an alias may not be moved below.
 
-    source, prerelease: the settings version.from and version.prerelease
+    source, prerelease, prefix: the settings version.from, version.prerelease and
+    tag_prefix. With a prefix other tags do not count, nor do commits that touch nothing
+    of the entry.
     ValueError: the ref is a tag whose name is no SemVer.
     """
     tagged: dict[str, list[Version]] = {}
     for name, sha in facts.tags.items():
-        if version := parse(name):
+        if version := in_tag(name, prefix):
             tagged.setdefault(sha, []).append(version)
     every = [v for some in tagged.values() for v in some]
     if source == "auto":
@@ -52,10 +55,11 @@ def choose(
     commit = facts.history[0].sha
     if facts.ref.startswith("refs/tags/"):
         name = facts.ref.removeprefix("refs/tags/")
-        version = parse(name)
+        version = in_tag(name, prefix)
         if not version:
+            example = f"{prefix or 'v'}1.2.3"
             raise ValueError(
-                f'tag "{name}" is no SemVer (like v1.2.3); it is not built'
+                f'tag "{name}" is no SemVer (like {example}); it is not built'
             )
         return version, every
     for bearers in tagged, releases:
@@ -72,6 +76,7 @@ def choose(
         change if by_tags else lambda message: 0,
         release_as if by_tags else lambda message: None,
         [v for c in facts.history for v in tagged.get(c.sha, ()) if not is_final(v)],
+        facts.touching if prefix else None,
     ), every
 
 
@@ -94,6 +99,7 @@ def main(argv: list[str]) -> int:
         build = json.load(file)
     source = setting(argv[0], "version/from")
     prerelease = setting(argv[0], "version/prerelease")
+    prefix = setting(argv[0], "tag_prefix")
     publish = setting(argv[0], "publish").split("\0")[:-1]
     url = setting(argv[0], "url")
     try:
@@ -103,12 +109,13 @@ def main(argv: list[str]) -> int:
         return 1
     head = facts.history[0]
     package = facts.package if isinstance(facts.package, dict) else {}
-    if others := sorted(name for name in facts.tags if not parse(name)):
+    named = (name for name in facts.tags if name.startswith(prefix))
+    if others := sorted(name for name in named if not in_tag(name, prefix)):
         _pass_over("tag " + ", ".join(others[:5]) + ", …" * (len(others) > 5))
     if "version" in package and not _version(package):
         _pass_over(f'"version": {json.dumps(package["version"])[:80]} in package.json')
     try:
-        version, releases = choose(facts, source, prerelease)
+        version, releases = choose(facts, source, prerelease, prefix)
         image_tags = tags.image_tags(version, facts.ref, head.sha, publish, releases)
     except ValueError as e:
         _write(f"{e}\0")

@@ -1,8 +1,10 @@
-"""What git says of a commit, as version.sh gathers it: four parts, each ended by a NUL.
+"""What git says of a commit, as version.sh gathers it: five parts, each ended by a NUL.
 
 log        of the commit and all its ancestors, children first, each ended by a NUL:
            SHA PARENT..., the committer's date, the message, on lines of their own
 tags       COMMIT refs/tags/NAME, a line for each that leads to one; or an empty line
+touching   the commits that touch what an entry with a tag prefix is made of; of other
+           entries none, as all do
 line       the commits of the default branch's own line that brought a package.json,
            or changed it, newest first
 packages   git cat-file --batch: package.json of the commit, then of each in `line`
@@ -12,7 +14,7 @@ Then "end": what git could not read is not taken for what there is not.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from wrapper.version.rules import Commit
@@ -29,6 +31,7 @@ class Facts(NamedTuple):
     tags: dict[str, str]  # name -> commit; every tag there is
     package: object  # the commit's package.json; None if absent, or UNREADABLE
     line: Sequence[tuple[str, object]]  # commit of the default branch, its package.json
+    touching: Container[str] = ()  # where not all of history counts, the ones that do
 
 
 def read(ref: str, gathered: bytes) -> Facts:
@@ -36,7 +39,8 @@ def read(ref: str, gathered: bytes) -> Facts:
     if not gathered.endswith(END):
         raise EOFError("git does not tell all of it")
     log_end = gathered.index(b"\0\0")
-    shown, line, batch = gathered[log_end + 2 : -len(END)].split(b"\0", 2)
+    rest = gathered[log_end + 2 : -len(END)]
+    shown, touching, line, batch = rest.split(b"\0", 3)
     history = []
     # One by one: a single emoji makes Python take four bytes for each letter beside it.
     for record in re.finditer(rb"[^\0]+", memoryview(gathered)[:log_end]):
@@ -49,7 +53,9 @@ def read(ref: str, gathered: bytes) -> Facts:
         tags[tag.removeprefix("refs/tags/")] = sha
     package, *others = _packages(batch)
     releases = list(zip(line.decode().split(), others, strict=True))
-    return Facts(ref, history, tags, package, releases)
+    return Facts(
+        ref, history, tags, package, releases, frozenset(touching.decode().split())
+    )
 
 
 def _packages(batch: bytes) -> Iterator[object]:

@@ -1,7 +1,7 @@
 """Which version comes next: pure functions over semver and a commit's history."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from semver import Version
@@ -22,6 +22,11 @@ def parse(text: object) -> Version | None:
         return Version.parse(text.removeprefix("v")) if isinstance(text, str) else None
     except ValueError:
         return None
+
+
+def tagged(name: str, prefix: str) -> Version | None:
+    """The SemVer in the name of a git tag, behind the prefix of an entry's tags."""
+    return parse(name.removeprefix(prefix)) if name.startswith(prefix) else None
 
 
 def is_final(version: Version) -> bool:
@@ -105,6 +110,7 @@ def next_version(
     size: Callable[[str], int],
     by_hand: Callable[[str], Version | None] = lambda message: None,
     pre_releases: Iterable[Version] = (),
+    touching: Container[str] | None = None,
 ) -> Version:
     """A pre-release NEXT-NAME.COUNT.gSHA of what follows the releases in a history.
 
@@ -113,6 +119,7 @@ def next_version(
     size: what bump() shall make of a commit message
     by_hand: what NEXT shall be instead, says a message; the newest counts
     pre_releases: what else its commits are called
+    touching: the commits that count, where not all of them do
 
     After a pre-release of NEXT it goes on from the highest: X.Y.Z-PRE.NAME.COUNT.gSHA,
     so that the next one sorts above it. As long as releases and pre-releases are no
@@ -137,7 +144,7 @@ def next_version(
         bases.append((None, ""))  # the beginning
 
     target, count = None, 0
-    facts = _since(history, bases, size, by_hand)
+    facts = _since(history, bases, size, by_hand, touching)
     for (base, _), since in zip(bases, facts, strict=True):
         following = [bump(base, since.size)] if base else beginning
         if since.by_hand and (base is None or since.by_hand > base):
@@ -178,6 +185,7 @@ def _since(
     bases: list[tuple[Version | None, str]],
     size: Callable[[str], int],
     by_hand: Callable[[str], Version | None],
+    touching: Container[str] | None,
 ) -> Iterator[_Since]:
     """For each base, what the commits are that it does not contain.
 
@@ -194,6 +202,8 @@ def _since(
         contained = containing.pop(commit.sha, 0)
         for parent in commit.parents:
             containing[parent] = containing.get(parent, 0) | contained
+        if touching is not None and commit.sha not in touching:
+            continue
         lacking = contained ^ ((1 << len(bases)) - 1)
         with_size[size(commit.message)] |= lacking
         if version := by_hand(commit.message):
