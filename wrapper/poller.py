@@ -196,7 +196,9 @@ class Poller:
         beside = self._config.builds / ".health.json.tmp"
         # Not synced, as it is written often. A full disk is told by who needs the room.
         with suppress(OSError):
-            beside.write_text(json.dumps({"format": 1, "repositories": repositories}))
+            about = {"requests_remaining": self._github.remaining}
+            document = {"format": 1, **about, "repositories": repositories}
+            beside.write_text(json.dumps(document))
             beside.replace(beside.with_suffix(""))
 
     def _do(self, call: Callable[[], object]) -> None:

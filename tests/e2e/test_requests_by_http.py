@@ -1,5 +1,8 @@
 """What changes a build is asked of a poller that runs, and its answer is shown."""
 
+import json
+from contextlib import ExitStack
+
 import pytest
 
 from tests.e2e.conftest import Stub
@@ -9,15 +12,20 @@ from wrapper.builds.directory import builds_in
 
 
 @pytest.fixture
-def poller(make_repo, configure, here, name):
-    """A poller that has seen the repository, and an API beside it."""
-    tree = make_repo()
-    config = configure(name, poll={"interval": 3600, "sweep": 3600})
-    poller = here(config)
-    poller.says(f"noted main at {tree.head[:7]}")
-    poller.tree = tree
-    with serving(config) as (url, _), Api(url) as poller.api:
-        yield poller
+def polled(make_repo, configure, here, name):
+    """polled() -> a poller that has seen the repository, with an API beside it."""
+    with ExitStack() as stack:
+
+        def polled():
+            tree = make_repo()
+            config = configure(name, poll={"interval": 3600, "sweep": 3600})
+            poller = here(config)
+            poller.says(f"noted main at {tree.head[:7]}")
+            url, _ = stack.enter_context(serving(config))
+            poller.tree, poller.api = tree, stack.enter_context(Api(url))
+            return poller
+
+        yield polled
 
 
 def outcome(api, answer):
@@ -33,7 +41,8 @@ def outcome(api, answer):
     return wait_for(answered)[0]
 
 
-def test_a_build_is_asked_for_and_found(poller, name, builds):
+def test_a_build_is_asked_for_and_found(polled, name, builds):
+    poller = polled()
     api = poller.api
     done = outcome(api, api.post("/builds", json={"repository": name, "what": "main"}))
     assert done.status_code == 303
@@ -49,7 +58,8 @@ def test_a_build_is_asked_for_and_found(poller, name, builds):
     assert "from unit-test, asked for by me@127.0.0.1" in journal.read_text()
 
 
-def test_a_build_that_runs_is_cancelled(poller, name, builds):
+def test_a_build_that_runs_is_cancelled(polled, name, builds):
+    poller = polled()
     api = poller.api
     Stub.gate.clear()
     outcome(api, api.post("/builds", json={"repository": name}))
@@ -63,7 +73,8 @@ def test_a_build_that_runs_is_cancelled(poller, name, builds):
     assert ended["detail"] == f"{build.id} had ended: success"
 
 
-def test_what_the_poller_refuses_is_a_problem_in_its_words(poller, name, builds):
+def test_what_the_poller_refuses_is_a_problem_in_its_words(polled, name, builds):
+    poller = polled()
     api = poller.api
     wrong = outcome(api, api.post("/builds", json={"repository": name, "what": "no"}))
     assert wrong.status_code == 409
@@ -80,7 +91,8 @@ def test_what_the_poller_refuses_is_a_problem_in_its_words(poller, name, builds)
 
 
 @pytest.mark.parametrize("all_of_them", [True, False])
-def test_a_pause(poller, name, builds, all_of_them):
+def test_a_pause(polled, name, builds, all_of_them):
+    poller = polled()
     api = poller.api
     path = "/pause" if all_of_them else f"/repositories/{name}/pause"
     assert outcome(api, api("PUT", path)).status_code == 200
@@ -93,3 +105,18 @@ def test_a_pause(poller, name, builds, all_of_them):
     assert outcome(api, api("DELETE", path)).status_code == 200
     [build] = builds_in(builds / name)
     wait_for(build.result)
+
+
+def test_a_configuration_that_is_put_is_taken_at_once(polled, name, configure):
+    poller = polled()
+    api = poller.api
+    got = api.get("/config")
+    config = got.json()
+    config["repositories"]["o/new"] = {"url": poller.tree.url}
+    body = json.dumps(config).encode()
+    headers = {"If-Match": got.headers["ETag"], "Content-Type": "application/json"}
+    assert api("PUT", "/config", data=body, headers=headers).status_code == 200
+    poller.says("configuration: added: o/new")
+    poller.says("o/new: noted main")
+    names = [one["name"] for one in api.get("/repositories").json()["repositories"]]
+    assert names == [name, "o/new"]

@@ -1,13 +1,15 @@
 """An installed wheel works without the checkout: its scripts travel with it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.support.parts import ROOT
+from tests.support.parts import ROOT, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +50,21 @@ def test_a_wheel_brings_its_scripts(installed, make_repo, configure, name, tmp_p
         path.name for path in where.glob("lib/*/site-packages/wrapper/scripts/*")
     }
     assert scripts == {path.name for path in Path(ROOT, "scripts").iterdir()}
+
+
+def test_a_wheel_brings_its_page(installed, configure, name, tmp_path):
+    log = tmp_path / "log"
+    command = [installed, "serve", "--config", configure(name)]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--listen", "127.0.0.1:0"], cwd=tmp_path, stdout=output
+        )
+    try:
+        url = re.compile(r"http://[0-9.:]+")
+        address = wait_for(lambda: url.findall(log.read_text()))[0]
+        for path in "/", "/static/page.js", "/api/v1/openapi.json", "/api/v1/plan":
+            found = requests.get(address + path)
+            assert found.status_code == (404 if path.endswith("plan") else 200)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 143

@@ -120,6 +120,18 @@ def test_wrong_tokens_are_refused_and_many_of_them_for_a_minute(folder, monkeypa
             assert right.get("/builds").status_code == 200
 
 
+def test_behind_a_proxy_each_address_counts_for_itself(folder):
+    url = "https://builds.example.com"
+    with serving(folder.config, url=url) as (here, _), Api(here) as api:
+        with Api(here, token="wrong" * 5) as wrong:
+            wrong.session.headers["X-Forwarded-For"] = "192.0.2.7"
+            for _ in range(guard.FAILURES):
+                assert wrong.get("/builds").status_code == 401
+            assert wrong.get("/builds").status_code == 429
+        api.session.headers["X-Forwarded-For"] = "192.0.2.8"
+        assert api.get("/overview").json()["server"]["by"] == "me@192.0.2.8"
+
+
 def test_a_token_that_is_rotated(folder):
     with serving(folder.config) as (url, _), Api(url) as api:
         assert api.get("/builds").status_code == 200

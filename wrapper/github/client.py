@@ -115,6 +115,12 @@ class GitHub:
         if response.status_code != 201:
             raise Trouble(f"GitHub answers {response.status_code} to a commit status")
 
+    @property
+    def remaining(self) -> int | None:
+        """Requests that the quota leaves; None: GitHub has not said."""
+        limit, remaining, _ = self._quota
+        return remaining if limit else None
+
     def spacing(self, repositories: int) -> float:
         """Seconds between two polls of each repository that the quota allows.
 

@@ -59,7 +59,9 @@ class Server(uvicorn.Server):
                 log_level="critical",
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,
+                # Behind a proxy the address of who asks stands in X-Forwarded-For.
+                proxy_headers=options.url is not None,
+                forwarded_allow_ips="127.0.0.1,::1",
                 timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]
             )
         )

@@ -50,8 +50,14 @@ function chips({ steps, order, runs, result, summary }) {
   }));
 }
 
-function reason({ summary, result }) {
+function reason({ summary, result, runs }) {
   const lines = summary.failing ?? [];
+  if (!result) {
+    const last = Object.entries(runs).filter(([, run]) => run.finished_at).sort(([, one], [, other]) => (one.finished_at < other.finished_at ? 1 : -1))[0];
+    if (!last || !last[1].exit_code) return "";
+    const status = last[1].exit_code === 1 ? "failure" : "error";
+    return h(`div.card.is-${status}`, {}, h(".head", {}, mark(status), h("strong", {}, last[0])), h("p.message", {}, last[1].message ?? `exit code ${last[1].exit_code}`));
+  }
   if (!summary.message && !lines.length) return "";
   const kind = summary.status === "error" ? "error" : summary.status === "failure" ? "failure" : "other";
   return h(`div.card.is-${kind}`, {},
