@@ -119,3 +119,26 @@ skipped_or_not() {
   steps npm-install
   [[ ! -e $build/src/node_modules ]]
 }
+
+@test "an image that installs for itself gets nothing of the host's: no development dependencies, no add-on of another node" {
+  repository app package.json '{"name": "app", "version": "1.0.0", "dependencies": {"a": "file:./a"}, "devDependencies": {"d": "file:./d"}}' \
+    a/package.json '{"name": "a", "version": "1.0.0", "scripts": {"postinstall": "node -p process.version >built-for"}}' \
+    d/package.json '{"name": "d", "version": "1.0.0"}' .npmrc 'install-links=true' .dockerignore .git Dockerfile "FROM $BASE_IMAGE
+WORKDIR /app
+COPY package*.json .npmrc ./
+COPY a a
+COPY d d
+RUN npm ci --omit=dev --offline
+COPY . .
+RUN touch /app/node_modules/a/image"
+  (cd "$work/app" && npm install --silent && rm -r node_modules)
+  commit app
+  configure app
+  stage
+  steps clone npm-install version build
+  [[ -s $build/.skipped && ! -e $build/src/node_modules ]]
+  run "${DOCKER:-docker}" run --rm --entrypoint ls "$(<"$build/image")" node_modules node_modules/a
+  echo "$output"
+  [[ $output == *built-for* && $output == *image* && ! $output =~ (^|$'\n')d($'\n'|$) ]]
+  "${DOCKER:-docker}" rmi -f "$(<"$build/image")" >"$work/out"
+}

@@ -79,7 +79,7 @@ hang() {
   local script="${2-:}; touch $build/hangs; exec sleep $number"
   case $1 in
     clone) change '.settings.url = $url' --arg url "http://$stub/$number.git" ;;
-    npm-install) jq --arg script "$script" '.scripts.preinstall = $script' "$prepared/src/package.json" >"$build/src/package.json" ;;
+    npm-install) jq --arg script "${script/$build/.}" '.scripts.preinstall = $script' "$prepared/src/package.json" >"$build/src/package.json" ;;
     version) printf '#!/bin/sh\n%s\n' "$script" >"$build/python" && chmod +x "$build/python" ;;
     build) printf 'RUN %s; sleep %s\n' "${2-:}" "$number" >>"$build/src/Dockerfile" ;;
     unit-test) change '.settings.test.command = ["sh", "-c", $script]' --arg script "${2-:}; echo hangs; sleep $number" ;;
@@ -92,12 +92,13 @@ hangs() {
     clone | tag-push) grep -q "$number" "$work/stub.log" ;;
     build) pgrep -f "sleep $number" >/dev/null ;;
     unit-test) grep -qx hangs "$build/console.log" ;;
+    npm-install) [[ -e $build/src/hangs ]] ;; # as it is in a cage
     *) [[ -e $build/hangs ]] ;;
   esac
 }
 # mend: nothing hangs any longer.
 mend() {
-  rm -f "$build/python" "$build/hangs"
+  rm -f "$build/python" "$build/hangs" "$build/src/hangs"
   cp "$prepared"/src/{package.json,Dockerfile} "$build/src" || true
   cp "$prepared/build.json" "$build"
   change '.settings.image = $image' --arg image "$(cut -d/ -f1,2 <<<"${build#*/builds/}")"
