@@ -229,6 +229,6 @@ def test_steps_by_hand_and_builds_share_the_places(make, start, tmp_path):  # no
     wait_for(lambda: process.ended)
     assert slots.take(tmp_path / "builds", 1) is None, "the build has the place"
     process.queue.ended(*process.ended[0])
-    place = slots.take(tmp_path / "builds", 1)
-    assert place is not None
-    slots.give_back(place)
+    again = slots.take(tmp_path / "builds", 1)
+    assert again is not None
+    slots.give_back(again)

@@ -50,8 +50,7 @@ class Made:
                 name, words, list(labels), registry=self.registry
             )
         one = self._gauges[name]
-        if value is not None:
-            (one.labels(**labels) if labels else one).set(value)
+        (one.labels(**labels) if labels else one).set(value)
 
     def of(self, world: World) -> None:
         version = package_version("docker-build-server")
