@@ -3,7 +3,8 @@
 Prints medians of rounds. In each round every way builds once, in changing order, and
 each a commit of its own (a one-line change), so that none finds what another has just
 cached. The ways are "plain" (clone, npm ci, docker build with BuildKit, docker run,
-and four times tag and push), "this" checkout, and "other", where one is named.
+and four times tag and push), "this" checkout, and "other", where one is named. Where
+the Dockerfile installs by itself its people type no npm ci, so plain does not either.
 
     with-services python -m tests.bench.builds [ROUNDS [OTHER]]
 """
@@ -28,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCKER = os.environ.get("DOCKER", "docker")
 BASE, REGISTRY = os.environ["BASE_IMAGE"], os.environ["REGISTRY"]
 DOCKERFILES = {
+    "installs by itself": f"FROM {BASE}\nWORKDIR /app\nCOPY package*.json ./\n"
+    "RUN npm ci\nCOPY . .\n",
+    "installs after COPY": f"FROM {BASE}\nWORKDIR /app\nCOPY . .\nRUN npm ci\n",
     "copies everything": f"FROM {BASE}\nWORKDIR /app\nCOPY . .\n",
     "layered": f"FROM {BASE}\nWORKDIR /app\nCOPY node_modules node_modules\n"
     "COPY package*.json ./\nCOPY test test\nCOPY app.js ./\n",
@@ -75,6 +79,7 @@ class Project:
         (self.tree / "Dockerfile").write_text(dockerfile)
         (self.tree / ".dockerignore").write_text(".git\n")
         (self.tree / ".gitignore").write_text("node_modules\n")
+        self.installs = "RUN npm" in dockerfile
         run("npm", "install", "--package-lock-only", cwd=self.tree)
         run("git", "init", "-q", "--bare", "-b", "main", self.remote)
         run("git", "init", "-q", "-b", "main", cwd=self.tree)
@@ -87,6 +92,16 @@ class Project:
             "const app = module.exports = require('express')()\n"
             f"app.get('/', (_, answer) => answer.send('{self.tree} {self.count}'))\n"
         )
+        return self._push()
+
+    def change_dependency(self) -> str:
+        """Push another version of one package, and a line; the commit."""
+        versions = "7.0.0", "6.0.0", "5.0.0", "4.0.0"
+        other = f"is-number@{versions[self.count % len(versions)]}"
+        run("npm", "install", "--package-lock-only", "-E", other, cwd=self.tree)
+        return self.change()
+
+    def _push(self) -> str:
         run("git", "add", "-A", cwd=self.tree)
         author = ("-c", "user.name=Bench", "-c", "user.email=bench@example.com")
         run("git", *author, "commit", "-qm", f"fix: {self.count}", cwd=self.tree)
@@ -155,7 +170,8 @@ def plain(project: Project, commit: str) -> Times:
             run("git", "clone", "-q", project.remote.as_uri(), tree)
             run("git", "checkout", "-q", commit, cwd=tree)
         with timed("npm-install"):
-            run("npm", "ci", cwd=tree)
+            if not project.installs:
+                run("npm", "ci", cwd=tree)
         with timed("version"):
             run("git", "describe", "--tags", "--always", cwd=tree)
         with timed("build"):
@@ -215,6 +231,10 @@ def changed(way: Way, project: Project) -> Times:
     return way(project, project.change())
 
 
+def with_another_dependency(way: Way, project: Project) -> Times:
+    return way(project, project.change_dependency())
+
+
 def changed_at_once(checkout: Checkout, projects: list[Project]) -> float:
     commits = [each.change() for each in projects]
     began = time.monotonic()
@@ -224,18 +244,24 @@ def changed_at_once(checkout: Checkout, projects: list[Project]) -> float:
 
 
 def one_repository(work: Path, rounds: int, ways: dict[str, Way]) -> None:
-    """One line changed; then, in the last of the projects, nothing changed."""
+    """In each shape: one line changed, nothing changed, one dependency changed."""
     for kind, dockerfile in DOCKERFILES.items():
-        project = Project(work, kind.split()[0], dockerfile)
+        project = Project(work, kind.replace(" ", "-").lower(), dockerfile)
         calls = {name: partial(changed, way, project) for name, way in ways.items()}
         # A first build pushes the base image and fills every cache, for all.
         measure(1, calls)
         row(f"one line changed, {kind}", measure(rounds, calls))
 
-    commit = project.change()
-    calls = {name: partial(way, project, commit) for name, way in ways.items()}
-    measure(1, calls)
-    row("the same commit again, layered", measure(rounds, calls))
+        commit = project.change()
+        again = {name: partial(way, project, commit) for name, way in ways.items()}
+        measure(1, again)
+        row(f"the same commit again, {kind}", measure(rounds, again))
+
+        other = {
+            name: partial(with_another_dependency, way, project)
+            for name, way in ways.items()
+        }
+        row(f"one dependency changed, {kind}", measure(rounds, other))
 
 
 def several_at_once(work: Path, rounds: int, checkouts: list[Checkout]) -> None:
@@ -255,9 +281,9 @@ def first_builds(work: Path, rounds: int, ways: dict[str, Way]) -> None:
     """A new repository, an empty cache of npm, an image the engine knows nothing of."""
     numbers = itertools.count(1)
 
-    def build(name: str, way: Way) -> Times:
+    def build(kind: str, name: str, way: Way) -> Times:
         first = f"first-{name}-{next(numbers)}"
-        text = DOCKERFILES["copies everything"]
+        text = DOCKERFILES[kind]
         text = text.replace("WORKDIR", f"ENV FIRST={first}\nWORKDIR")
         project = Project(work, first, text)
         commit = project.change()
@@ -265,8 +291,9 @@ def first_builds(work: Path, rounds: int, ways: dict[str, Way]) -> None:
         return way(project, commit)
 
     os.environ["NPM_CONFIG_CACHE"] = str(work / "npm")
-    calls = {name: partial(build, name, way) for name, way in ways.items()}
-    row("first build ever", measure(rounds, calls))
+    for kind in "installs by itself", "copies everything":
+        calls = {name: partial(build, kind, name, way) for name, way in ways.items()}
+        row(f"first build ever, {kind}", measure(rounds, calls))
 
 
 def main() -> None:
