@@ -16,6 +16,7 @@ from tests.support.parts import wait_for
 from tests.support.web import Api, serving
 from wrapper.builds.directory import Build
 from wrapper.web import live, log
+from wrapper.web.reader import Reader, Start
 
 
 class Follower(threading.Thread):
@@ -137,7 +138,7 @@ def texts(found: list[bytes]) -> str:
 
 def test_characters_that_come_byte_by_byte_and_bytes_that_are_none(folder):
     build = folder.build(1, None, b"> ")
-    reader = live.Reader(build, live.Start(0, False))
+    reader = Reader(build, Start(0, False))
     shown = texts(reader.events(False))
     text = "€ \N{GRINNING FACE} ä"
     for byte in text.encode() + b"\xff\xfe!":

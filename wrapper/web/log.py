@@ -8,8 +8,9 @@ from starlette.responses import Response, StreamingResponse
 
 from wrapper.builds.directory import Build
 from wrapper.web.ask import Ask, Problem
-from wrapper.web.live import Place, follow, place
+from wrapper.web.live import follow
 from wrapper.web.progress import runs, steps
+from wrapper.web.reader import Place, place
 
 BLOCK = 1 << 18  # bytes read at once
 FOLLOWERS = 512
