@@ -59,6 +59,8 @@ def test_the_six_steps_with_the_live_log_open(api, builds, name, registry):
         assert done["by"].startswith("me@127.0.0.1")
         assert done["offset"] <= done["end"] == len(console.encode())
         follower.has(console)
+        part = console.encode()[done["offset"] : done["end"]]
+        assert api.get(f"{where}/log?step={step}").content == part
     assert len(follower.starts) == 1
     assert set(api.get(f"{where}/runs").json()["runs"]) == set(STEPS)
     assert api.get(where).json()["summary"]["version"] == "1.0.0"

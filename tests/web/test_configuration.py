@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from tests.support.parts import ROOT
 from tests.support.web import TOKEN, Api, serving
@@ -43,7 +44,14 @@ def test_it_is_read_changed_and_kept(api, folder):
     ]
 
 
-def test_two_with_one_etag(api, folder):
+def test_two_with_one_etag(api, folder, monkeypatch):
+    keep = configuration._keep
+
+    def keep_slowly(*arguments):
+        time.sleep(0.2)  # long enough for the others to have come this far
+        keep(*arguments)
+
+    monkeypatch.setattr(configuration, "_keep", keep_slowly)
     got = api.get("/config")
     codes = []
     contents = [got.content.replace(b"o/other", b"o/%d" % n) for n in range(8)]

@@ -11,7 +11,7 @@ import requests
 
 from tests.support.parts import wait_for
 from tests.support.web import TOKEN, Api, serving
-from wrapper.web import guard
+from wrapper.web import guard, tokens
 from wrapper.web import serve as serve_module
 from wrapper.web.app import CALLS
 from wrapper.web.options import Options, Refused
@@ -111,11 +111,11 @@ def test_wrong_tokens_are_refused_and_many_of_them_for_a_minute(folder, monkeypa
             assert answer.headers["WWW-Authenticate"].startswith("Basic ")
             assert nobody.session.get(f"{url}/").status_code == 401
         with Api(url) as right, Api(url, token=TOKEN[:-1] + "?") as wrong:
-            for _ in range(guard.FAILURES):
+            for _ in range(tokens.FAILURES):
                 assert wrong.get("/builds").status_code == 401
             assert wrong.get("/builds").json()["retry_after"] <= 60
             assert right.get("/builds").status_code == 429
-            monkeypatch.setattr(guard, "MINUTE", 0.01)
+            monkeypatch.setattr(tokens, "MINUTE", 0.01)
             time.sleep(0.02)
             assert right.get("/builds").status_code == 200
 
@@ -125,7 +125,7 @@ def test_behind_a_proxy_each_address_counts_for_itself(folder):
     with serving(folder.config, url=url) as (here, _), Api(here) as api:
         with Api(here, token="wrong" * 5) as wrong:
             wrong.session.headers["X-Forwarded-For"] = "192.0.2.7"
-            for _ in range(guard.FAILURES):
+            for _ in range(tokens.FAILURES):
                 assert wrong.get("/builds").status_code == 401
             assert wrong.get("/builds").status_code == 429
         api.session.headers["X-Forwarded-For"] = "192.0.2.8"

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.support.parts import wait_for
 from tests.support.web import Api, serving
 from wrapper.builds.directory import Build
 from wrapper.web import live, log
+from wrapper.web.reader import Reader, Start
 
 
 class Follower(threading.Thread):
@@ -72,9 +72,6 @@ class Follower(threading.Thread):
                     self.last = id
                     if self.enough < math.inf and self.enough <= len(self.text):
                         return
-
-    def ends(self, text: str) -> bool:
-        return self.text.endswith(text)
 
     def has(self, text: str) -> None:
         wait_for(lambda: self.text == text, what=f"{text!r}, not {self.text!r}")
@@ -133,21 +130,26 @@ def test_every_byte_and_then_the_result(folder, follow):
     assert follower.starts == [{"offset": 0, "size": 6}]
 
 
-def test_characters_that_come_byte_by_byte_and_bytes_that_are_none(folder, follow):
+def texts(found: list[bytes]) -> str:
+    """What events of a reader show."""
+    blocks = [event.decode() for event in found if event.startswith(b"id: ")]
+    return "".join(json.loads(block.partition("data: ")[2]) for block in blocks)
+
+
+def test_characters_that_come_byte_by_byte_and_bytes_that_are_none(folder):
     build = folder.build(1, None, b"> ")
-    follower = follow(build)
-    follower.has("> ")
-    for byte in "€ \N{GRINNING FACE}":
-        for part in byte.encode():
-            write(build, bytes([part]))
-            time.sleep(0.03)
-        wait_for(partial(follower.ends, byte))
-    write(build, b"\xff\xfe!")
-    follower.has("> € \N{GRINNING FACE}��!")
+    reader = Reader(build, Start(0, False))
+    shown = texts(reader.events(False))
+    text = "€ \N{GRINNING FACE} ä"
+    for byte in text.encode() + b"\xff\xfe!":
+        write(build, bytes([byte]))
+        shown += texts(reader.events(False))
+    assert shown == f"> {text}\ufffd\ufffd!"
     write(build, b"\xe2\x82")
-    (build.path / "result.json").write_text('{"format": 1, "status": "success"}')
-    follower.join(20)
-    assert follower.text.endswith("!�")
+    assert texts(reader.events(False)) == ""
+    # With nothing more to come half a character is none.
+    assert texts(reader.events(True)) == "\ufffd"
+    reader.close()
 
 
 def test_a_log_that_is_begun_anew_is_told(folder, follow):

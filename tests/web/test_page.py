@@ -144,6 +144,9 @@ def test_a_build_with_its_log_as_it_grows(chromium, folder):
         wait_for(lambda: tab.run(target) == "line 300")
         for words in "Build again", MESSAGE, "make clone BUILD=":
             assert words in tab.text
+        buttons = "[...document.querySelectorAll('button')]"
+        tab.run(f"{buttons}.find((b) => b.textContent === 'Build again').click()")
+        tab.shows("no poller runs for")
         look(chromium, page, "failed", MESSAGE)
 
 
@@ -156,6 +159,21 @@ def test_another_name_for_it_gets_nothing(chromium, folder):
         tab.open(url.replace("127.0.0.1", "evil.example.com"))
         tab.shows("is no name of this server")
         assert "o/n" not in tab.text
+
+
+def test_name_and_password_serve_the_page_and_its_live_log(chromium, folder):
+    """As when a browser has asked for them: it keeps them for what a page asks."""
+    build = folder.build(1, None, LOG)
+    with serving(folder.config) as (url, _), held(build.path / "lock"):
+        tab = chromium.tab()
+        tab.open(url.replace("//", f"//me:{TOKEN}@"))
+        tab.shows("Last dozen")
+        tab.run(f"location.href = '{url}/builds/o/n/{build.id}'")
+        tab.shows("line 199")
+        with (build.path / "console.log").open("ab") as log:
+            log.write(b"one more\n")
+        tab.shows("one more")
+        assert tab.console == []
 
 
 @pytest.mark.more

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.parts import wait_for
 from tests.wrapper.test_directory import make  # noqa: F401
-from wrapper.builds import journal, skips, statuses
+from wrapper.builds import journal, skips, slots, statuses
 from wrapper.builds.directory import Build, now
 from wrapper.builds.ending import cancel
 from wrapper.builds.queue import Queue
@@ -215,3 +215,20 @@ def test_what_is_superseded_is_written_once(make, start, monkeypatch):  # noqa: 
         start().queue.look(0)
     assert said(old) == ["superseded"] and said(new) == []
     assert story(old)[0]["why"] == f"superseded: by 1a2b3c4, build {new.id}"
+
+
+def test_steps_by_hand_and_builds_share_the_places(make, start, tmp_path):  # noqa: F811
+    build = make(1)
+    places = [slots.take(tmp_path / "builds", 2) for _ in range(2)]
+    process = start()
+    process.queue.look(2)
+    assert (said(build), process.queue.restless) == ([], True)
+    for place in filter(None, places):
+        slots.give_back(place)
+    process.queue.look(1)
+    wait_for(lambda: process.ended)
+    assert slots.take(tmp_path / "builds", 1) is None, "the build has the place"
+    process.queue.ended(*process.ended[0])
+    again = slots.take(tmp_path / "builds", 1)
+    assert again is not None
+    slots.give_back(again)

@@ -145,4 +145,5 @@ def words(line: dict[str, Any]) -> str:
     ref = ref.removeprefix("refs/heads/").removeprefix("refs/")
     place = " at ".join(filter(None, (ref, commit[:7])))
     build = f" [{line['build']}]" if line.get("build") else ""
-    return f"{line['what']} {place}: {line.get('why')}{build}"
+    what = f"{line['what']} {place}".rstrip()
+    return f"{what}: {line.get('why')}{build}"

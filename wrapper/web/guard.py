@@ -4,24 +4,20 @@ Plain ASGI, since streams pass through it.
 """
 
 import asyncio
-import base64
 import contextlib
-import time
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wrapper.console import line
 from wrapper.web.ask import Problem, problem
-from wrapper.web.options import Options, Secrets, is_loopback
+from wrapper.web.options import Options, is_loopback
+from wrapper.web.tokens import Tokens
 
 BODY = 1 << 20  # bytes
 HEADERS = 100
 SECONDS = 30.0  # for a body to come
-FAILURES = 10  # of an address, in a MINUTE
-MINUTE = 60.0
 SAFE = {
     b"content-security-policy": b"default-src 'none'; script-src 'self'; "
     b"style-src 'self'; img-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
@@ -38,8 +34,7 @@ class Guard:
     def __init__(self, app: ASGIApp, options: Options) -> None:
         self.app = app
         self._options = options
-        self._token = Secrets(options.token_file)
-        self._failures: dict[str, list[float]] = {}  # by address, when
+        self._tokens = Tokens(options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +43,7 @@ class Guard:
         try:
             headers = Headers(scope=scope)
             self._check(scope, headers)
-            self._identify(scope, headers)
+            self._tokens.identify(scope, headers)
             scope["body"] = await _body(headers, receive)
         except Problem as error:
             answer = problem(error, HTTPStatus(error.status).phrase)
@@ -83,62 +78,12 @@ class Guard:
         own = urlsplit(self._options.url or "").hostname
         return is_loopback(name) or name in self._options.hosts or name == own
 
-    def _identify(self, scope: Scope, headers: Headers) -> None:
-        address = (scope.get("client") or ("", 0))[0] or "socket"
-        path, reads = scope["path"], scope["method"] in ("GET", "HEAD")
-        scope["by"], scope["rights"] = address, frozenset()
-        if not self._options.token_file:
-            return
-        if path.startswith("/api/v1/hooks/"):
-            return  # these are signed
-        name, word = _credentials(headers.get("authorization", ""))
-        if word and self._allowed(address) and self._token.match(word):
-            scope["by"] = line(f"{name}@{address}" if name else address)
-            scope["rights"] = self._options.allow
-            return
-        if word:
-            self._failures.setdefault(address, []).append(time.monotonic())
-            raise Problem(401, "this is not the token (of --token-file)")
-        badge = self._options.public_badge and path.startswith("/api/v1/badge/")
-        if not (reads and (self._options.public_read or badge)):
-            words = "it takes a token: Authorization: Bearer TOKEN, or as password"
-            raise Problem(401, f"{words} of Basic")
-
-    def _allowed(self, address: str) -> bool:
-        """Raises Problem after too many failures."""
-        now = time.monotonic()
-        for each, times in list(self._failures.items()):
-            if times[-1] < now - MINUTE:
-                del self._failures[each]
-        recent = [t for t in self._failures.get(address, []) if t > now - MINUTE]
-        if len(recent) >= FAILURES:
-            wait = int(recent[-FAILURES] + MINUTE - now) + 1
-            words = f"{FAILURES} wrong tokens came from {address}"
-            raise Problem(429, f"{words}: wait {wait} s", retry_after=wait)
-        if recent:
-            self._failures[address] = recent
-        return True
-
 
 def _name(host: str) -> str:
     """Without a port, in lower case."""
     if host.startswith("["):
         return host.partition("]")[0][1:]
     return host.partition(":")[0].lower()
-
-
-def _credentials(text: str) -> tuple[str, str]:
-    """The name and the token of an Authorization header."""
-    scheme, _, rest = text.partition(" ")
-    if scheme.lower() == "bearer":
-        return "", rest.strip()
-    if scheme.lower() == "basic":
-        try:
-            name, _, word = base64.b64decode(rest).decode().partition(":")
-            return name, word
-        except ValueError:
-            return "", "?"
-    return "", ""
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:

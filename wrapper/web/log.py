@@ -8,8 +8,9 @@ from starlette.responses import Response, StreamingResponse
 
 from wrapper.builds.directory import Build
 from wrapper.web.ask import Ask, Problem
-from wrapper.web.live import Place, follow, place
-from wrapper.web.progress import steps
+from wrapper.web.live import follow
+from wrapper.web.progress import runs, steps
+from wrapper.web.reader import Place, place
 
 BLOCK = 1 << 18  # bytes read at once
 FOLLOWERS = 512
@@ -60,6 +61,8 @@ def _bounds(build: Build, step: str | None) -> tuple[int, int]:
             return min(each.offset, size), min(
                 size if each.end is None else each.end, size
             )
+    if run := runs(build.path).get(step):  # it was called by itself
+        return min(int(run["offset"]), size), min(int(run["end"]), size)
     raise Problem(404, f"the build has no step {step} (yet)")
 
 

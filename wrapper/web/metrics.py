@@ -45,13 +45,14 @@ class Made:
         self._gauges: dict[str, Gauge] = {}
 
     def gauge(self, name: str, words: str, value: float | None, **labels: str) -> None:
-        if name not in self._gauges:
-            self._gauges[name] = Gauge(
-                name, words, list(labels), registry=self.registry
-            )
-        one = self._gauges[name]
-        if value is not None:
-            (one.labels(**labels) if labels else one).set(value)
+        """None: it is not known, and left out."""
+        if value is None:
+            return
+        one = self._gauges.get(name)
+        if one is None:
+            one = Gauge(name, words, list(labels), registry=self.registry)
+            self._gauges[name] = one
+        (one.labels(**labels) if labels else one).set(value)
 
     def of(self, world: World) -> None:
         version = package_version("docker-build-server")

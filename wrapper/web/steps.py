@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import threading
 import time
 from typing import Any
 
@@ -11,66 +10,18 @@ from starlette.responses import Response
 
 from wrapper import SCRIPTS
 from wrapper.builds import slots
-from wrapper.builds.directory import Build, now
+from wrapper.builds.directory import Build
 from wrapper.builds.lock import read_holder
 from wrapper.config.schema import nearest
 from wrapper.config.schema import steps as names
 from wrapper.web.ask import Ask, Problem, answer, checked
+from wrapper.web.process import Run
 from wrapper.web.progress import runs as runs_of
 
 STAGING = 150  # seconds for stage.sh, which may ask the remote
 STARTING = 5.0  # seconds for a step to have the build's lock
 CHECKS = 0.3  # seconds more in which it says what it misses
 WAIT = 300  # seconds of Prefer: wait=N at most
-
-
-class Run:
-    """A step that runs by itself, in a session of its own: it goes on without us."""
-
-    def __init__(self, build: Build, step: str, by: str, place: int) -> None:
-        self.build, self.step, self.by = build, step, by
-        self.started_at = now()
-        self.ended = threading.Event()
-        self.code = 0
-        self.words = ""  # what it said before the build's console was open
-        self._place = place
-        self._process = subprocess.Popen(
-            [f"{SCRIPTS}/{step}.sh", str(build.path)],
-            env=os.environ | {"RUN_BY": by},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # console.log has it
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        threading.Thread(target=self._wait, daemon=True).start()
-
-    def _wait(self) -> None:
-        try:
-            _, said = self._process.communicate()
-            lines = said.decode(errors="replace").strip().splitlines()
-            self.words = lines[-1] if lines else ""
-            self.code = self._process.returncode
-        finally:
-            slots.give_back(self._place)
-            self.ended.set()
-
-    def begun(self) -> bool:
-        """Has it the build's lock, or ended?"""
-        try:
-            holder = read_holder(self.build.path / "lock").pid
-        except OSError:
-            holder = ""
-        return self.ended.is_set() or holder == str(self._process.pid)
-
-    def document(self) -> dict[str, Any]:
-        """As runs/STEP.json, of a step that still runs."""
-        if self.ended.is_set():
-            return {"step": self.step, "running": False} | (
-                runs_of(self.build.path).get(self.step) or {"exit_code": self.code}
-            )
-        begun = {"step": self.step, "running": True, "by": self.by}
-        begun |= {"started_at": self.started_at, "finished_at": None}
-        return begun | {"exit_code": None, "message": None}
 
 
 def run(ask: Ask) -> Response:
@@ -90,13 +41,20 @@ def run(ask: Ask) -> Response:
         words = f'{most} builds and steps run already (see "concurrency")'
         raise Problem(429, words, retry_after=10)
     key = build.name
-    begun = Run(build, step, ask.by, place)
+    try:
+        begun = Run(build, step, ask.by, place)
+    except OSError as e:  # no process left, say
+        slots.give_back(place)
+        raise Problem(503, f"{step}.sh cannot be run: {e.strerror}") from None
     end = time.monotonic() + STARTING
     while not begun.begun() and time.monotonic() < end:
         time.sleep(0.01)
     begun.ended.wait(CHECKS)
     if not begun.ended.is_set():
-        ask.world.steps[key] = begun
+        known = ask.world.steps
+        for each in [k for k, run in known.items() if run.ended.is_set()]:
+            known.pop(each, None)
+        known[key] = begun
         begun.ended.wait(_patience(ask))
     where = f"/api/v1/builds/{key}/runs/{step}"
     if not begun.ended.is_set():

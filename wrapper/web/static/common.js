@@ -1,6 +1,8 @@
 // What all views share: elements, answers of the API, words for times and states.
 
 export const main = document.getElementById("main");
+// In full, since a page whose address bears a password may ask for nothing relative to it.
+export const API = `${location.origin}/api/v1`;
 const SVG = "http://www.w3.org/2000/svg";
 
 // An element; attributes that are functions listen. Text is text, wherever it comes from.
@@ -22,7 +24,7 @@ export class Refused extends Error {}
 const etags = new Map();
 export async function get(path, known = false) {
   const headers = known && etags.has(path) ? { "If-None-Match": etags.get(path) } : {};
-  const answer = await fetch(`/api/v1${path}`, { headers, cache: "no-store" });
+  const answer = await fetch(`${API}${path}`, { headers, cache: "no-store" });
   if (answer.status === 304) return null;
   const document = await answer.json();
   if (!answer.ok) throw new Refused(document.detail);
@@ -33,12 +35,12 @@ export async function get(path, known = false) {
 // Asks for something, and waits for what becomes of it: {message, build?}
 export async function ask(method, path, body) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(`/api/v1${path}`, { method, headers, body: JSON.stringify(body ?? {}) });
+  const answer = await fetch(`${API}${path}`, { method, headers, body: JSON.stringify(body ?? {}) });
   const document = await answer.json();
   if (!answer.ok) throw new Refused(document.detail);
   if (!document.request) return document;
   for (;;) {
-    const later = await fetch(answer.headers.get("Location"), { redirect: "follow" });
+    const later = await fetch(location.origin + answer.headers.get("Location"), { redirect: "follow" });
     const found = await later.json();
     if (!later.ok) throw new Refused(found.detail);
     if (later.redirected) return { build: found.summary };
@@ -58,7 +60,7 @@ export function every(seconds, look) {
       document.body.classList.remove("away");
     } catch (error) {
       document.body.classList.add("away");
-      if (!main.firstChild || error instanceof Refused) show(h("p.notice", {}, error.message));
+      if (!main.querySelector(":scope > :not(noscript)") || error instanceof Refused) show(h("p.notice", {}, error.message));
     }
     timer = setTimeout(run, seconds * 1000);
   };

@@ -1,5 +1,5 @@
 // The live log: a block a chunk, at most 400 of them; a hidden tab gives its stream back.
-import { h, size } from "./common.js";
+import { API, h, size } from "./common.js";
 
 const BLOCKS = 400;
 const NUMBERED = 20000; // lines; beyond these a log is text alone
@@ -60,7 +60,7 @@ export function liveLog(path, bytes, told) {
   const start = () => {
     if (over || document.hidden) return;
     const query = last ? `from=${last}` : `tail=${bytes <= WHOLE ? "all" : 65536}`;
-    source = new EventSource(`/api/v1${path}/log/events?${query}`);
+    source = new EventSource(`${API}${path}/log/events?${query}`);
     source.addEventListener("start", (event) => {
       const { offset } = JSON.parse(event.data);
       box.replaceChildren();
