@@ -123,7 +123,7 @@ hide() {
   done
 }
 
-# cage COMMAND...: runs it in the cage that $mounts describe.
+# cage COMMAND...: sets $command to what runs that in the cage that $mounts describe.
 cage() {
   local -a options=(--unshare-pid --unshare-ipc --unshare-uts --die-with-parent --new-session)
   local -a drop=()
@@ -135,7 +135,7 @@ cage() {
     drop=(setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs
       --inh-caps=-all --bounding-set=-all --)
   fi
-  "${limits[@]}" bwrap "${mounts[@]}" "${seals[@]}" "${options[@]}" -- "${drop[@]}" "$@"
+  command=(bwrap "${mounts[@]}" "${seals[@]}" "${options[@]}" -- "${drop[@]}" "$@")
 }
 
 # clean_environment NAME...: what is exported from here on are these, and a short list.
@@ -180,9 +180,15 @@ cgroup_limits() {
   return 1
 }
 
-# enter_group ABOVE [FILE LIMIT]...: makes a group with these limits, and goes there.
+# enter_group ABOVE [FILE LIMIT]...: makes a group with these limits, and goes there. What a process
+# has left that was killed goes.
 enter_group() {
-  local group=$1/docker-build-server.$$
+  local group=$1/docker-build-server.$$ old
+  for old in "${group%.*}".*; do
+    if [[ ! -e /proc/${old##*.} ]]; then
+      rmdir -- "$old" || true
+    fi
+  done
   shift
   mkdir -- "$group" || return
   groups+=("$group")
@@ -210,25 +216,33 @@ systemd_limits() {
   fi
 }
 
-# leave_groups: removes the cgroups, with this process outside. What it says is whether the kernel
-# ended something in them for want of memory.
+# leave_groups: removes the cgroups, with this process outside, and ends what is left in them. What
+# it says is whether the kernel ended something in them for want of memory.
 leave_groups() {
-  local folder killed=1
+  local folder killed=1 _
+  local -a left
 
   for folder in "${groups[@]}"; do
     if grep -qsE '^oom_kill [1-9]' "$folder/memory.oom_control" "$folder/memory.events"; then
       killed=0
     fi
     echo "$$" >"${folder%/*}/cgroup.procs" || true
-    rmdir -- "$folder" || true
+    for _ in {1..500}; do
+      if rmdir -- "$folder"; then
+        break
+      fi
+      mapfile -t left <"$folder/cgroup.procs"
+      kill -KILL "${left[@]}" || sleep 0.002
+    done
   done 2>/dev/null
   return "$killed"
 }
 
-# bare COMMAND...: runs it without a cage, in a PID namespace where one can be had. That ends with
-# its first process: a bash, as a process with the number 1 sleeps through any TERM that it does not
+# confine COMMAND...: runs it within the limits, in a PID namespace where one can be had. That ends
+# with its first process, and then nothing in it lives any more (bubblewrap by itself comes back
+# before that). It is a bash, as a process with the number 1 sleeps through any TERM that it does not
 # handle, and npm handles none.
-bare() {
+confine() {
   local wait_for_it='trap "exit 143" TERM; "$@" & wait "$!"'
   local -a private=(--pid --fork --kill-child --mount-proc) namespace=()
 
@@ -237,7 +251,7 @@ bare() {
   elif unshare --user --map-current-user "${private[@]}" true 2>/dev/null; then
     namespace=(unshare --user --map-current-user "${private[@]}")
   fi
-  "${limits[@]}" "${namespace[@]}" bash -c "$wait_for_it" bash "$@"
+  setpriv --pdeathsig KILL -- "${limits[@]}" "${namespace[@]}" bash -c "$wait_for_it" bash "$@"
 }
 
 # check: says on standard output why there can be no cage.
@@ -248,7 +262,8 @@ check() {
     return 97
   fi
 
-  if ! words=$(cage true 2>&1 </dev/null); then
+  cage true
+  if ! words=$("${command[@]}" 2>&1 </dev/null); then
     words=${words##*$'\n'}
     if [[ $words == *namespace* ]]; then
       words+=" (allow them: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu"
@@ -299,6 +314,14 @@ if [[ $mode == run ]]; then
   fi
 fi
 
+# What the server has open is nothing for strangers.
+for each in /proc/self/fd/*; do
+  each=${each##*/}
+  if [[ $each -gt 2 && $each -ne 255 && $each -ne ${npmrc-0} ]]; then
+    exec {each}>&-
+  fi
+done
+
 groups=() limits=()
 if ! limit "$memory" "$pids"; then
   echo "cage.sh: no limits on memory and processes: neither systemd nor a cgroup can be had"
@@ -309,12 +332,12 @@ clean_environment "${names[@]}"
 if [[ $mode == run ]]; then
   export PATH=$inner_path
 fi
-code=0
+command=("$@")
 if [[ $mode == run ]]; then
-  cage "$@" </dev/null || code=$?
-else
-  bare "$@" </dev/null || code=$?
+  cage "$@"
 fi
+code=0
+confine "${command[@]}" </dev/null || code=$?
 trap - EXIT
 if leave_groups && [[ $code -ne 0 ]]; then
   code=98

@@ -223,3 +223,42 @@ limited() {
   run ! test -e "$(<"$build/src/seen")/../../n/npm/poison/none"
   [[ $(<"$build/src/seen") != "$(<"$src/seen")" ]]
 }
+
+# alone: cage.sh by itself on an empty $src, as npm-install.sh calls it; its command is in $@.
+alone() {
+  src=$place/builds/o/n/other/src
+  mkdir -p "$src" "$place/cache"
+  chown 64646 "$src" "$place/cache"
+  cd "$src" || return
+  exec "$scripts/lib/cage.sh" run "$src" "$place/cache" 4g 1024 "" "$@"
+}
+
+# living NUMBER: prints how many processes sleep for that many seconds.
+living() { pgrep -fc "^sleep $1\$" || true; }
+
+@test "when the cage has ended nothing in it lives, however busy, and its cgroups are gone" {
+  run -0 alone sh -c "for i in \$(seq 40); do sh -c 'while :; do :; done' busy-$$ & done; exit 0"
+  [[ $(pgrep -fc "^sh -c while.*busy-$$\$") -eq 0 ]]
+  for group in $(find /sys/fs/cgroup -name 'docker-build-server.*' -newer "$place/cache"); do
+    [[ -e /proc/${group##*.} ]] # another's
+  done
+}
+
+@test "killed, it takes along what it runs, and the next one removes its cgroups" {
+  seconds=100$$
+  alone sh -c "setsid sleep $seconds & sleep $seconds" 3>&- &
+  cage=$!
+  until_true eval '[[ $(living "$seconds") -ge 2 ]]'
+  kill -KILL "$cage"
+  until_true eval '[[ $(living "$seconds") -eq 0 ]]'
+  run -0 alone true
+  [[ ! $(find /sys/fs/cgroup -name "docker-build-server.$cage") ]]
+}
+
+@test "of what the server has open the cage has nothing" {
+  echo secret-1 >"$place/token"
+  exec 7<"$place/token" 8<"$place"
+  run -0 alone sh -c 'ls /proc/self/fd'
+  exec 7<&- 8<&-
+  [[ ${lines[*]: -4} == "0 1 2 3" ]]
+}
