@@ -79,13 +79,15 @@ list_parts() {
   fi
 }
 
-# decides: prints all that kept modules depend on.
+# decides: prints all that kept modules depend on. An image that is not here yet is not known.
 decides() {
   find . -name node_modules -prune -o \( -name package.json -o -name .npmrc \) -type f -print0 \
     | LC_ALL=C sort -z | xargs -0 cat --
   cat package-lock.json npm-shrinkwrap.json ~/.npmrc 2>/dev/null || true
   echo "${command[*]} $HOSTTYPE $image"
-  if [[ $image ]] && docker image inspect --format '{{.Id}}' -- "$image"; then
+  each_variable install/env echo
+  if [[ $image ]]; then
+    docker image inspect --format '{{.Id}}' -- "$image"
     return
   fi
 
@@ -248,10 +250,11 @@ run_scripts() {
 
 # renew_times: BuildKit takes a file for the same as in the last build where its size and time are,
 # and unpacked packages bear a time of 1985, as does what a script has set back. So what is older
-# than this build gets a time of now. (moby/buildkit#4950, seen with Docker 20.10)
+# than this build, or of a time to come, gets a time of now; but for what is linked to kept modules,
+# which had that before. (moby/buildkit#4950, seen with Docker 20.10)
 renew_times() {
-  find "$build/src" -path "$build/src/.git" -prune -o ! -newer "$build/build.json" \
-    -exec touch --no-dereference -- {} +
+  find "$build/src" -path "$build/src/.git" -prune -o \( -type d -o -links 1 \) \
+    \( ! -newer "$build/build.json" -o -newermt now \) -exec touch --no-dereference -- {} +
 }
 
 open_build "$@"
@@ -324,6 +327,7 @@ else
   else
     give_away
     run_command "${command[@]}" --ignore-scripts
+    renew_times
     "$scripts/lib/kept-modules.sh" keep "$kept" "$sharing" "${folders[@]}"
   fi
   if [[ $sharing == copy ]]; then

@@ -18,6 +18,7 @@
 # Exit codes: the command's; 97 no cage can be had here; 98 it was ended at its limit of memory
 set -euo pipefail
 shopt -s inherit_errexit
+export HOME=${HOME:-~} # as the list of users has it, where a service has none
 limits=()
 user=65534
 as_root=''

@@ -386,12 +386,14 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
   publish thing 1.0.0
   project package.json "$(package '"dependencies": {"thing": "1.0.0"}')" package-lock.json "$(lock thing 1.0.0)" .npmrc "registry=$registry"
   install
-  build=$(CONFIG=config.json "$scripts/stage.sh" o/n)
-  steps clone
   kill "$server"
   server=''
-  install
-  [[ $output == *"nothing to install"* && -f $build/src/node_modules/thing/package.json ]]
+  for _ in 1 2; do
+    build=$(CONFIG=config.json "$scripts/stage.sh" o/n)
+    steps clone
+    install
+    [[ $output == *"nothing to install"* && -f $build/src/node_modules/thing/package.json ]]
+  done
   package '"dependencies": {"thing": "1.0.0"}, "scripts": {"postinstall": "touch ran"}' >"$build/src/package.json"
   for _ in 1 2; do
     rm -r "$build/src/node_modules"
@@ -399,4 +401,21 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
     [[ -e $build/src/ran && $output != *"nothing to install"* ]]
     rm "$build/src/ran"
   done
+}
+
+@test "another install.env is another install; HOME need not be set" {
+  registry
+  publish thing 1.0.0
+  project package.json "$(package '"devDependencies": {"thing": "1.0.0"}')" .npmrc "registry=$registry" \
+    package-lock.json "$(lock thing 1.0.0 | jq '.packages[""] |= (.devDependencies = .dependencies | del(.dependencies)) | .packages["node_modules/thing"].dev = true')"
+  install
+  [[ -e $src/node_modules/thing ]]
+  mkdir -p "$build/settings/install/env"
+  printf dev >"$build/settings/install/env/npm_config_omit"
+  install
+  [[ ! -e $src/node_modules/thing ]]
+  rm "$build/settings/install/env/npm_config_omit"
+  rm -r "${build%/*/*/*}/.cache/node_modules"
+  (unset HOME && install)
+  [[ -e $src/node_modules/thing ]]
 }
