@@ -36,7 +36,9 @@ manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
 complain() {
   local message="${0##*/}: $*"
 
-  message=${message//[[:cntrl:]]/ } # names come from strangers
+  # Names and last words come from strangers, and jq takes no argument of more than 128 KiB.
+  message=${message:0:1000}
+  message=${message//[[:cntrl:]]/ }
   printf '%s\n' "$message" >&2
   if [[ $build && ! ${AHEAD-} ]]; then
     rm -f -- "$build/.reserve" # on a full disk the message needs that room

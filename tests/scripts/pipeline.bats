@@ -588,3 +588,14 @@ all_succeed() {
   ends 0 success null
   [[ ! $(find "$work" -name pwned) && $(jq -r .ref "$build/build.json") == "refs/heads/$branch" ]]
 }
+
+@test "words without end, which a script may print as npm's, leave a result with the first of them" {
+  script="echo npm ERR! code 128; head -c 300000 /dev/zero | tr '\\0' x | sed 's/^/npm ERR! fatal: /'; exit 1"
+  sample app
+  rm "$work/app/package-lock.json"
+  commit app .npmrc loglevel=silent package.json "$(jq -n --arg script "$script" '{name: "app", version: "1.0.0", scripts: {preinstall: $script}}')"
+  configure app
+  stage
+  run -1 "$scripts/pipeline.sh" "$build"
+  [[ $(jq -r .message "$build/result.json") == "npm-install.sh: "*xxx && $(wc -c <"$build/result.json") -lt 10000 ]]
+}
