@@ -193,13 +193,17 @@ choose_cage() {
   fi
 }
 
+# find_in_src ARGS...: find in all of the checkout but .git. (A path in a pattern would have to be
+# without brackets and stars.)
+find_in_src() { (cd -- "$build/src" && find . -path ./.git -prune -o "$@"); }
+
 # give_away: as root the command has a user ID of its own, which gets the checkout and the cache.
 # What is a hard link, to kept modules say, goes: nothing of that is to be changed.
 give_away() {
   mkdir -p -- "$cache_folder"
-  find "$build/src" -path "$build/src/.git" -prune -o -type f -links +1 -exec rm -f -- {} +
+  find_in_src -type f -links +1 -exec rm -f -- {} +
   if [[ $EUID -eq 0 && $how == run ]]; then
-    find "$build/src" -path "$build/src/.git" -prune -o -exec chown -h "$nobody:$nobody" {} +
+    find_in_src -exec chown -h "$nobody:$nobody" {} +
     chown "$nobody:$nobody" "$cache_folder"
   fi
 }
@@ -253,8 +257,8 @@ run_scripts() {
 # than this build, or of a time to come, gets a time of now; but for what is linked to kept modules,
 # which had that before. (moby/buildkit#4950, seen with Docker 20.10)
 renew_times() {
-  find "$build/src" -path "$build/src/.git" -prune -o \( -type d -o -links 1 \) \
-    \( ! -newer "$build/build.json" -o -newermt now \) -exec touch --no-dereference -- {} +
+  find_in_src \( -type d -o -links 1 \) \( ! -newer "$build/build.json" -o -newermt now \) \
+    -exec touch --no-dereference -- {} +
 }
 
 open_build "$@"

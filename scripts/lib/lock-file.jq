@@ -7,7 +7,7 @@
 input as $package
 | input as $lock
 | ($lock.packages // {}) as $packages
-| if ($lock.lockfileVersion // 1) < 2
+| if ($lock.lockfileVersion // 1) < 2 or ($packages | has("") | not)
     or any($packages[]; (.resolved // "") | test("^(git|file:)"))
   then "whole"
   else empty end,

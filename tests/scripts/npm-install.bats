@@ -291,6 +291,21 @@ not_running() { run ! pgrep -f "^$1"; }
   [[ -e $src/real/ran ]]
 }
 
+@test "a builds folder whose name looks like a pattern is no pattern" {
+  mkdir '[b]*'
+  cd '[b]*' || return
+  work=$PWD
+  project package.json "$(package '"scripts": {"preinstall": "true"}')"
+  before=$(find "$src/.git" -printf '%P %u %n\n' | sort)
+  install
+  [[ $(find "$src/.git" -printf '%P %u %n\n' | sort) == "$before" ]]
+}
+
+@test "a lock file that lists nothing, not even the project, installs" {
+  project package.json "$(package)" package-lock.json "$(lock | jq '.packages = {}')"
+  install
+}
+
 @test "paths with spaces, quotes and dollars are paths, in a container too" {
   work="$work/it's a, \"\$HOME\" \`x\`: *"
   mkdir "$work"
