@@ -61,6 +61,9 @@ plan_mounts() {
   IFS=: read -ra folders <<<"$PATH"
   mapfile -t folders < <(realpath -qe -- "${folders[@]}")
   inner_path=$(IFS=: && echo "${folders[*]}")
+  if file=$(realpath -qe -- "$(command -v node)"); then
+    folders+=("${file%/*}") # a link may lead to it
+  fi
   for folder in "${folders[@]}"; do
     show_tools "$folder"
   done
@@ -75,8 +78,16 @@ plan_mounts() {
   done
 }
 
-# show PATH: makes it visible, read-only, where it is hidden.
+# show PATH: makes it visible, read-only, where it is hidden; but not a folder that is hidden itself,
+# or above one, say a home in PATH.
 show() {
+  local folder
+  for folder in "${hidden[@]}"; do
+    if is_below "$folder" "$1"; then
+      return
+    fi
+  done
+
   if is_below "$1" "${hidden[@]}"; then
     parents "$1"
     mounts+=(--ro-bind "$1" "$1")

@@ -19,6 +19,17 @@ fi
 build=""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
 
+# A step may stand in a checkout, whose programs are a stranger's: of PATH only what begins with /
+# counts.
+IFS=: read -ra folders <<<"$PATH"
+PATH=''
+for folder in "${folders[@]}"; do
+  if [[ $folder == /* ]]; then
+    PATH+=${PATH:+:}$folder
+  fi
+done
+unset folder folders
+
 # Builds are for their user and the folder's group.
 umask 027
 

@@ -162,16 +162,31 @@ holds() {
   [[ $(<"$src/seen") == "$node/bin/node"$'\nmanaged' && $(<"$src/resolv") == "$(</etc/resolv.conf)" ]]
 }
 
+@test "a home in PATH stays hidden, and node is found where a link leads into one" {
+  world root
+  node=$place/home/opt/node/bin
+  mkdir -p "$node" "$place/home/opt/node/lib/node_modules" "$place/bin"
+  cp "$(realpath "$(command -v node)")" "$node/node"
+  ln -s "$node/node" "$place/bin/node"
+  project app package.json '{"name": "app", "scripts": {"preinstall": "command -v node >seen; ls ~/.ssh >>seen || true"}}'
+  PATH=$place/bin:$PATH:$place/home as_user "$scripts/npm-install.sh" "$build" >"$work/out"
+  [[ $(<"$src/seen") == "$place/bin/node" ]]
+}
+
 @test "without bubblewrap it is said, or refused where install.cage requires it" {
   world root
   mkdir bin
   for tool in $(compgen -c | grep -vx bwrap | sort -u); do
     file=$(type -P "$tool") && ln -sf "$file" "bin/$tool" 2>"$work/out" || true
   done
-  project app package.json '{"name": "app", "scripts": {"preinstall": "touch ran"}}'
-  PATH=$work/bin run as_user "$scripts/npm-install.sh" "$build"
+  project app package.json '{"name": "app", "scripts": {"preinstall": "touch ran"}}' bwrap \
+    "#!/bin/sh
+touch $work/planted"
+  chmod +x "$src/bwrap" # a program of the checkout is none of ours, whatever PATH says
+  PATH=$work/bin: run as_user "$scripts/npm-install.sh" "$build"
   echo "$output"
   [[ $status -eq 0 && -e $src/ran && $output == *"without a cage, so install scripts can read what this server can: bubblewrap is not here (install it"* ]]
+  [[ ! -e $work/planted ]]
   printf required >"$build/settings/install/cage"
   PATH=$work/bin fails 75 'bubblewrap is not here (install it: apt-get install bubblewrap); "install.cage" requires it' as_user "$scripts/npm-install.sh" "$build"
   printf none >"$build/settings/install/cage"
