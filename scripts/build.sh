@@ -28,6 +28,7 @@ choose_builder() {
   # buildx: one plain image, by the engine itself; an attestation would be a second, untested
   # manifest.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
+  export BUILDX_GIT_INFO=false # it runs git in the context, where an install may have left a .git
   if [[ $DOCKER_BUILDKIT == 0 ]] || ! help=$(docker build --help 2>/dev/null); then
     DOCKER_BUILDKIT=0
     options+=(--force-rm) # else a failed build leaves its container behind

@@ -517,3 +517,11 @@ END
   done
   [[ $(cd "$work/builds/.cache/contexts" && find . -name context | sort | xargs) == "./o/n.lock/context ./o/n.tmp/context ./o/n/context" ]]
 }
+
+@test "buildx runs no git in the context, where an install may have left a .git of its own" {
+  project Dockerfile "$plain"
+  mkdir -p bin
+  printf '#!/bin/bash\n[[ $1 != build || $BUILDX_GIT_INFO == false ]] && exec "%s" "$@"\n' "$(command -v "$DOCKER")" >bin/docker
+  chmod +x bin/docker
+  build DOCKER=bin/docker
+}
