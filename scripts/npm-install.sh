@@ -60,19 +60,28 @@ read_lock_file() {
 # list_parts: sets $folders, of the project and of the parts of its workspace, $scripted, the names
 # of the packages whose scripts run, and $own, the project's.
 list_parts() {
-  local folder name
+  local folder name i
+  local -a names=()
   folders=()
   mapfile -t scripted < <(facts script)
   mapfile -t own < <(facts own)
   while IFS=$'\t' read -r folder name; do
-    folders+=("$folder")
+    folders+=("$root/$folder")
+    names+=("$name")
     if [[ $folder == /* || /$folder/ == */../* ]]; then
       lock_facts=whole
-    elif [[ $folder != . ]] && grep -qsE '"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:' \
-      "$folder/package.json"; then
-      scripted+=("$name")
+      return
     fi
   done < <(facts folder)
+
+  inside "${folders[@]}" "${folders[@]/%//package.json}"
+  folders=("${folders[@]#"$root/"}")
+  for i in "${!folders[@]}"; do
+    if [[ ${folders[i]} != . ]] && grep -qsE '"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:' \
+      -- "${folders[i]}/package.json"; then
+      scripted+=("${names[i]}")
+    fi
+  done
 
   if grep -qsE '^[[:space:]]*ignore-scripts[[:space:]]*=[[:space:]]*true' .npmrc ~/.npmrc; then
     scripted=() own=()
@@ -91,6 +100,8 @@ decides() {
     return
   fi
 
+  # A version manager's node runs what a file in the checkout names.
+  cd / || return
   node --version || return
   npm_version
 }
@@ -320,7 +331,6 @@ if [[ $lock_facts == whole* ]] || ! key=$(decides | sha256sum); then
       "needs .pnp.cjs and .yarn (or set nodeLinker: node-modules in .yarnrc.yml)"
   fi
 else
-  inside "${folders[@]/#/$root/}"
   kept=$cache/node_modules/$repository/${key%% *}
   sharing=link only_links=yes
   if [[ ${#scripted[@]} -gt 0 || ${#own[@]} -gt 0 ]]; then

@@ -37,6 +37,7 @@ has_lock_file() {
 }
 
 is_workspace() {
+  inside "$1/package.json"
   [[ -f $build/src/$1/pnpm-workspace.yaml ]] || grep -qs '"workspaces"' "$build/src/$1/package.json"
 }
 

@@ -278,6 +278,28 @@ not_running() { run ! pgrep -f "^$1"; }
   install
 }
 
+@test "a part of a workspace, or its root, that leads out of the checkout is not read" {
+  project package.json "$(package '"workspaces": ["parts/a"]')" parts/a/package.json "$(package)" \
+    package-lock.json "$(lock | jq '.packages["parts/a"] = {name: "a", version: "1.0.0"}')"
+  mkfifo "$work/endless"
+  ln -sf "$work/endless" "$src/parts/a/package.json"
+  fails 1 'parts/a/package.json leads out of the checkout' timeout 20 "$scripts/npm-install.sh" "$build"
+  rm "$src/parts/a/package.json"
+  package >"$src/parts/a/package.json"
+  ln -sf "$work/endless" "$src/package.json"
+  printf parts/a >"$build/settings/context"
+  fails 1 'package.json leads out of the checkout' timeout 20 "$scripts/npm-install.sh" "$build"
+}
+
+@test "node and npm are asked where no file of the checkout can name others" {
+  mkdir bin
+  printf '#!/bin/sh\n[ ! -e .tool-versions ] || touch "%s/planted"\nexec %s "$@"\n' "$work" "$(command -v node)" >bin/node
+  chmod +x bin/node
+  project package.json "$(package)" package-lock.json "$(lock)" .tool-versions 'nodejs path:evil'
+  PATH=$work/bin:$PATH install
+  [[ ! -e planted ]]
+}
+
 @test "a context that is a symlink out of the checkout is not followed, one inside is" {
   settings='{"context": "web"}'
   project package.json "$(package)" real/package.json "$(package '"scripts": {"preinstall": "touch ran"}')"
