@@ -247,6 +247,6 @@ if [[ ! ${HISTORY_ONLY-} ]] && git -C "$half" grep -q --recurse-submodules 'filt
 fi
 
 flock -u "$cache_lock" # what git may have left running is to hold it no longer
-rm -rf -- "$build/src"
+remove_tree "$build/src"
 mv -T -- "$half" "$build/src"
 leave commit "$(in_src log -1 --format='%an%n%s')"$'\n'

@@ -212,7 +212,8 @@ find_in_src() { (cd -- "$build/src" && find . -path ./.git -prune -o "$@"); }
 # What is a hard link, to kept modules say, goes: nothing of that is to be changed.
 give_away() {
   mkdir -p -- "$cache_folder"
-  find_in_src -type f -links +1 -exec rm -f -- {} +
+  find_in_src -type f -links +1 -exec rm -f -- {} + \
+    || fail 1 "a folder of the checkout cannot be read (start over, from clone)"
   if [[ $EUID -eq 0 && $how == run ]]; then
     find_in_src -exec chown -h "$nobody:$nobody" {} +
     chown "$nobody:$nobody" "$cache_folder"
@@ -269,7 +270,8 @@ run_scripts() {
 # which had that before. (moby/buildkit#4950, seen with Docker 20.10)
 renew_times() {
   find_in_src \( -type d -o -links 1 \) \( ! -newer "$build/build.json" -o -newermt now \) \
-    -exec touch --no-dereference -- {} +
+    -exec touch --no-dereference -- {} + \
+    || fail 1 "a folder that the install has left cannot be read (find's reason is above)"
 }
 
 open_build "$@"

@@ -305,7 +305,7 @@ for each in "${steps[@]}"; do
     old+=("$build/$file")
   done
 done
-rm -rf -- "${old[@]}"
+remove_tree "${old[@]}"
 remove_container
 
 # The engine keeps images and BuildKit's cache on its own disk, where that is another.

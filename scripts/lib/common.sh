@@ -319,6 +319,14 @@ need() {
   done
 }
 
+# remove_tree PATH...: removes them, also folders that an install script has taken all rights from.
+remove_tree() {
+  if ! rm -rf -- "$@" 2>/dev/null; then
+    chmod -R u+rwX -- "$@" 2>/dev/null || true
+    rm -rf -- "$@" || fail 75 "cannot remove what an earlier run left (rm's reason is above)"
+  fi
+}
+
 # inside PATH...: fails where a path below src/ leads out of the checkout: links come from
 # strangers.
 inside() {

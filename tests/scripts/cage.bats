@@ -139,6 +139,16 @@ holds() {
   holds "cage-$$"
 }
 
+@test "a checkout that a script has taken all rights from is said, and the build can start over" {
+  world "cage-$$"
+  project app package.json '{"name": "app", "scripts": {"preinstall": "mkdir -p x/y; touch x/y/z; chmod 0 x/y x"}}' \
+    Dockerfile 'FROM scratch'
+  for _ in 1 2; do
+    run -1 as_user "$scripts/pipeline.sh" "$build"
+    [[ $(jq -r .message "$build/result.json") == *"the install has left cannot be read"* ]]
+  done
+}
+
 @test "the credentials of ~/.npmrc stay outside, and the rest is there" {
   world root
   project app package.json '{"name": "app", "scripts": {"preinstall": "cat ~/.npmrc >seen"}}'
