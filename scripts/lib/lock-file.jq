@@ -4,6 +4,8 @@
 # no function of the lock file alone (version 1 says nothing of scripts; packages from git or a folder
 # are made of what is there); `script NAME` for each package that has some; `folder PATH NAME` for
 # the project and each part of its workspace; `own NAME` for the project's own, in npm's order.
+def is_for_linux: length == 0 or any(. == "linux" or startswith("!"));
+
 input as $package
 | input as $lock
 | ($lock.packages // {}) as $packages
@@ -13,7 +15,7 @@ input as $package
   else empty end,
   ($packages | to_entries[]
     | if .key | test("(^|/)node_modules/") then
-        if .value.hasInstallScript and (.value.link | not) then
+        if .value.hasInstallScript and (.value.link | not) and (.value.os // [] | is_for_linux) then
           "script\t" + (.value.name // (.key | sub("^(.*/)?node_modules/"; "")))
         else empty end
       else

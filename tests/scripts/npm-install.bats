@@ -421,7 +421,11 @@ in_image() { settings=$(jq -nc --arg image "$1" '{install: {$image}}'); }
 @test "a finished node_modules serves the next build, unless the project has scripts of its own" {
   registry
   publish thing 1.0.0
-  project package.json "$(package '"dependencies": {"thing": "1.0.0"}')" package-lock.json "$(lock thing 1.0.0)" .npmrc "registry=$registry"
+  other='{version: "2.0.0", optional: true, os: ["darwin"], hasInstallScript: true}' # as many have, for macOS
+  project package.json "$(package '"dependencies": {"thing": "1.0.0"}, "optionalDependencies": {"other": "2.0.0"}')" \
+    package-lock.json "$(lock thing 1.0.0 | jq ".packages[\"\"].optionalDependencies.other = \"2.0.0\" | .packages[\"node_modules/other\"] = $other")" \
+    .npmrc "registry=$registry"
+  publish other 2.0.0 '{"os": ["darwin"]}'
   install
   kill "$server"
   server=''
