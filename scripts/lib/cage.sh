@@ -321,7 +321,8 @@ if [[ $mode == run ]]; then
   fi
   hide
   if [[ -f $HOME/.npmrc ]]; then
-    exec {npmrc}< <(grep -vE '_auth|_password|username|certfile|keyfile' -- "$HOME/.npmrc")
+    secret='_auth|_password|username|certfile|keyfile|^[[:space:]]*key[[:space:]]*=|://[^/]*@'
+    exec {npmrc}< <(grep -vE "$secret" -- "$HOME/.npmrc")
     mounts+=(--perms 0644 --ro-bind-data "$npmrc" "$HOME/.npmrc")
   fi
 fi

@@ -21,14 +21,15 @@ unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CDPATH
 
 # A step may stand in a checkout, whose programs are a stranger's: of PATH only what begins with /
 # counts.
+absolute=''
 IFS=: read -ra folders <<<"$PATH"
-PATH=''
 for folder in "${folders[@]}"; do
   if [[ $folder == /* ]]; then
-    PATH+=${PATH:+:}$folder
+    absolute+=:$folder
   fi
 done
-unset folder folders
+PATH=${absolute#:}
+unset absolute folder folders
 
 # Builds are for their user and the folder's group.
 umask 027

@@ -35,6 +35,7 @@ world() {
   echo secret-6 >"$place/builds/.cache/install/o/other/entry"
   echo secret-7 >"/etc/cage-$$"
   echo '//r.example/:_authToken=secret-8' >"$place/home/.npmrc"
+  printf '%s\n' 'key="secret-10"' 'proxy=http://me:secret-11@p.example' >>"$place/home/.npmrc"
   echo 'fund=false' >>"$place/home/.npmrc"
   chmod 600 "/etc/cage-$$"
   python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$place/docker.sock"
@@ -264,7 +265,8 @@ living() { pgrep -fc "^sleep $1\$" || true; }
 @test "when the cage has ended nothing in it lives, however busy, and its cgroups are gone" {
   run -0 alone sh -c "for i in \$(seq 40); do sh -c 'while :; do :; done' busy-$$ & done; exit 0"
   [[ $(pgrep -fc "^sh -c while.*busy-$$\$") -eq 0 ]]
-  for group in $(find /sys/fs/cgroup -name 'docker-build-server.*' -newer "$place/cache"); do
+  run find /sys/fs/cgroup -name 'docker-build-server.*' -newer "$place/cache"
+  for group in "${lines[@]}"; do
     [[ -e /proc/${group##*.} ]] # another's
   done
 }
