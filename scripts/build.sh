@@ -4,8 +4,8 @@
 # Reads     build.json, src/, labels
 # Writes    image     the image ID
 #           images/   a file for each image this build has made, named by its ID, for prune.sh
-# Settings  context, target, build_args, secrets, ssh; dockerfile (in the checkout, else in the context; null: the
-#           context's own, else the root's)
+# Settings  context, target, build_args, secrets, ssh; dockerfile (in the checkout, else in the
+#           context; null: the context's own, else the root's)
 # TARGET=STAGE builds that stage instead, and leaves its ID in .test-image (so unit-test.sh does
 # for `test.target`). BuildKit is used where the client has it; DOCKER_BUILDKIT=0 prefers the
 # classic builder.
@@ -43,8 +43,8 @@ choose_builder() {
   fi
 }
 
-# add_secrets: adds to $options what only BuildKit has: secrets, the ssh agent, and cache mounts that
-# no other entry shares, which could put code into it.
+# add_secrets: adds to $options what only BuildKit has: secrets, the ssh agent, and cache mounts
+# that no other entry shares, which could put code into them.
 # (https://docs.docker.com/build/building/variables/, BUILDKIT_CACHE_MOUNT_NS)
 add_secrets() {
   local name ssh
@@ -54,7 +54,8 @@ add_secrets() {
   ssh=$(setting ssh)
   if [[ $DOCKER_BUILDKIT == 0 ]]; then
     if [[ ${#names[@]} -gt 0 || $ssh == true ]]; then
-      fail_for_good "\"secrets\" and \"ssh\" need BuildKit, which this docker client lacks (install buildx)"
+      fail_for_good "\"secrets\" and \"ssh\" need BuildKit, which this docker client lacks" \
+        "(install buildx)"
     fi
     return
   fi

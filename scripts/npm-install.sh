@@ -6,12 +6,12 @@
 #           workspace that this is part of. Without a package.json there is nothing to do
 # Settings  install.when      auto: not where a RUN of the Dockerfile installs; always; never
 #           install.command   else that of the package manager that package.json or the lock file
-#                             names, frozen at the lock file; `npm install --no-package-lock` without
-#                             one: all leave the rest of the tree as it was committed
+#                             names, frozen at the lock file; `npm install --no-package-lock`
+#                             without one: all leave the rest of the tree as it was committed
 #           install.image     run it in a container of that image, which sees src/ and a cache alone
 #           install.cage      on the host it runs in a cage (lib/cage.sh): auto, required or none
 #           install.memory, install.pids, install.env
-# Keeps     builds/.cache/node_modules: what `npm ci` makes of a lock file without any script. Scripts
+# Keeps     builds/.cache/node_modules: what `npm ci` makes of a lock file without any script; these
 #           run in every build. builds/.cache/install: the package manager's cache of a repository.
 #
 # Exit codes: 0 done, 1 it does not install, 2 called wrongly, 69 locked, 75 network, disk or
@@ -40,8 +40,8 @@ skip() {
 # facts NAME: prints the second and third words of the lock file's facts of that name.
 facts() { sed -n "s/^$1\t//p" <<<"$lock_facts"; }
 
-# read_lock_file: sets $lock_facts, which lib/lock-file.jq describes. Nothing is kept (`whole`) where
-# that cannot be told, nor where the project compiles something itself, or links to copies.
+# read_lock_file: sets $lock_facts, which lib/lock-file.jq describes. Nothing is kept (`whole`)
+# where that cannot be told, nor where the project compiles something itself, or links to copies.
 read_lock_file() {
   local lock=package-lock.json
 
@@ -242,7 +242,7 @@ run_scripts() {
   if [[ ${#scripted[@]} -eq 0 && ${#own[@]} -eq 0 ]]; then
     return
   fi
-  echo "npm-install.sh: the install scripts of ${scripted[*]}${scripted:+${own:+ and }}${own:+the project}"
+  echo "npm-install.sh: install scripts:${scripted:+ of ${scripted[*]}}${own:+ of the project}"
   run_command sh -c "$script" sh "${own[*]}" "${scripted[@]}"
 }
 
@@ -309,8 +309,8 @@ if [[ $lock_facts == whole* ]] || ! key=$(decides | sha256sum); then
   give_away
   run_command "${command[@]}"
   if [[ -f .pnp.cjs && ! -d node_modules ]]; then
-    echo "npm-install.sh: yarn installed by Plug'n'Play: there is no node_modules, the image needs" \
-      ".pnp.cjs and .yarn (or set nodeLinker: node-modules in .yarnrc.yml)"
+    echo "npm-install.sh: yarn installed by Plug'n'Play: there is no node_modules, the image" \
+      "needs .pnp.cjs and .yarn (or set nodeLinker: node-modules in .yarnrc.yml)"
   fi
 else
   inside "${folders[@]/#/$root/}"

@@ -36,8 +36,8 @@ is_below() {
   return 1
 }
 
-# plan_mounts: sets $mounts and $seals, bubblewrap's options, the last ones to make read-only what was
-# hidden; and $inner_path, PATH in the cage.
+# plan_mounts: sets $mounts and $seals, bubblewrap's options, the last ones to make read-only what
+# was hidden; and $inner_path, PATH in the cage.
 plan_mounts() {
   local folder file
   local -a folders files
@@ -157,8 +157,8 @@ limit() {
   systemd_limits "$@" || cgroup_limits "$(numfmt --from=iec "${1^^}")" "$2" 2>/dev/null
 }
 
-# cgroup_limits BYTES PIDS: version 1 has a tree for each controller, version 2 one for all, in which
-# a group has either processes or groups with limits: hence the place beside ours, where that is.
+# cgroup_limits BYTES PIDS: version 1 has a tree for each controller, version 2 one for all, in
+# which a group has either processes or groups with limits: hence also the place beside ours.
 # (https://docs.kernel.org/admin-guide/cgroup-v2.html, "No Internal Process Constraint")
 cgroup_limits() {
   local own above
@@ -271,7 +271,7 @@ if [[ ${1-} == check && $# -eq 1 ]]; then
 fi
 
 if [[ $# -lt 7 || ! $1 =~ ^(run|bare)$ ]]; then
-  echo "usage: cage.sh check | cage.sh run|bare SRC CACHE MEMORY PIDS NAMES COMMAND... (-h explains)" >&2
+  echo "usage: cage.sh run|bare SRC CACHE MEMORY PIDS NAMES COMMAND... (-h explains)" >&2
   exit 2
 fi
 

@@ -1,8 +1,8 @@
 # installs.awk tells whether a Dockerfile installs the packages of package.json by itself
 #
 # awk -v targets='STAGE ...' -f installs.awk DOCKERFILE prints the first command of a RUN that does,
-# of the stages that are built for one of the targets (- is the last stage); nothing where none does.
-# What brings packages by name, as npm i -g pm2, is not meant.
+# of the stages that are built for one of the targets (- is the last stage); nothing where none
+# does. What brings packages by name, as npm i -g pm2, is not meant.
 
 BEGIN {
   stage = -1
@@ -15,7 +15,9 @@ BEGIN {
   split("ci clean-install ic install-clean install i", list, " ")
   for (i in list) is_install[list[i]] = 1
   # What may stand before a command.
-  split("corepack npx --yes -y env exec time sudo sh bash -c -ec -exc -lc if then else do { ! ( &&", list, " ")
+  split("corepack npx --yes -y env exec time sudo sh bash -c -ec -exc -lc", list, " ")
+  for (i in list) leads[list[i]] = 1
+  split("if then else do { !", list, " ")
   for (i in list) leads[list[i]] = 1
 }
 
@@ -116,7 +118,7 @@ function find_install(script, command, count, i) {
 function is_install_command(line, word, count, i, manager, verb) {
   count = split(line, word, " ")
   i = 1
-  while (word[i] in leads || word[i] ~ /^(--mount|--network|--security)=|^[A-Za-z_][A-Za-z0-9_]*=/) i++
+  while (word[i] in leads || word[i] ~ /^--(mount|network|security)=|^[A-Za-z_][A-Za-z0-9_]*=/) i++
   manager = word[i]
   sub(/^.*\//, "", manager)
   sub(/@.*/, "", manager)

@@ -1,7 +1,7 @@
 # lock-file.jq tells what a package-lock.json says of scripts, and of what else decides an install
 #
-# jq -n -r -f lock-file.jq package.json package-lock.json prints, TAB between: `whole` where it is no
-# function of the lock file alone (version 1 says nothing of scripts; packages from git or a folder
+# jq -n -r -f lock-file.jq package.json package-lock.json prints, TAB between: `whole` where it is
+# no function of the lock file alone (version 1 says nothing of scripts; packages from git or a folder
 # are made of what is there); `script NAME` for each package that has some; `folder PATH NAME` for
 # the project and each part of its workspace; `own NAME` for the project's own, in npm's order.
 input as $package
@@ -17,7 +17,8 @@ input as $package
           "script\t" + (.value.name // (.key | sub("^(.*/)?node_modules/"; "")))
         else empty end
       else
-        "folder\t" + (if .key == "" then "." else .key end) + "\t" + (.value.name // (.key | split("/")[-1]))
+        "folder\t" + (if .key == "" then "." else .key end)
+          + "\t" + (.value.name // (.key | split("/")[-1]))
       end),
   ("dependencies", "preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
     "postprepare" | select($package.scripts[.]?) | "own\t" + .)

@@ -81,15 +81,17 @@ explain_engine() {
   local wanted actual
   wanted=$(last_of 'notsup Required: +\{"node":"([^"]+)".*')
   actual=$(node --version 2>/dev/null) || true
-  fail 1 "$runs failed: EBADENGINE, a package wants node ${wanted:-of another version}, this host has" \
-    "${actual:-none} (set \"install.image\": \"node:${wanted//[^0-9.]/}\")"
+  fail 1 "$runs failed: EBADENGINE, a package wants node ${wanted:-of another version}," \
+    "this host has ${actual:-none} (set \"install.image\": \"node:${wanted//[^0-9.]/}\")"
 }
 
 # explain_git: a dependency that is fetched by git, which npm's 128 tells of.
 explain_git() {
-  local words
+  local words unreached
+  unreached='Could not resolve|Connection (timed out|refused)|Failed to connect'
+  unreached+='|Network is unreachable|returned error: 5[0-9][0-9]'
   words=$(last_of '(fatal: .*|ssh: .*)')
-  if [[ $words =~ (Could not resolve|Connection (timed out|refused)|Failed to connect|Network is unreachable|returned error: 5[0-9][0-9]) ]]; then
+  if [[ $words =~ $unreached ]]; then
     fail 75 "a dependency could not be fetched by git: $words"
   fi
   fail 1 "a dependency could not be fetched by git: ${words:-$(last_of 'command (.*)')}" \
@@ -100,8 +102,9 @@ explain_git() {
 explain_script() {
   local path command words of=its
   path=$(last_of 'path (.*)')
-  command=$(last_of 'command (sh|.*sh) -c (.*)')
-  command=$(tail -n 400 -- "$build/.said" | sed -nE 's/^npm (ERR!|error) command [^ ]+ -c (-- )?(.*)$/\3/p' | tail -n 1)
+  command=$(last_of 'command (.* -c .*)')
+  command=${command#* -c }
+  command=${command#-- }
   if [[ $path == */node_modules/* ]]; then
     of="the install script of ${path##*/node_modules/}"
   else
@@ -113,15 +116,17 @@ explain_script() {
 
 # last_words_of_npm: prints the last line that is not about npm's log.
 last_words_of_npm() {
+  local about_the_log='A complete log of this run|_logs/|^(code|path|command|errno|syscall) '
   tail -n 40 -- "$build/.said" | tr -d '\0\r' | sed -E 's/^npm (ERR!|error) ?//' \
-    | grep -vE '^[[:space:]]*$|A complete log of this run|_logs/|^(code|path|command|errno|syscall) |Lifecycle script|^npm (warn|notice)' \
+    | grep -vE "^[[:space:]]*\$|$about_the_log|Lifecycle script|^npm (warn|notice)" \
     | tail -n 1 | cut -c 1-300 || true
 }
 
 # explain_missing_tool CODE: fails where the manager is not on this host.
 explain_missing_tool() {
   if [[ $1 -eq 127 && $manager ]] && ! command -v npm >/dev/null && [[ ! $image ]]; then
-    fail 75 "npm is not on this host (install nodejs and npm, or set \"install.image\": \"node:20\")"
+    fail 75 "npm is not on this host" \
+      "(install nodejs and npm, or set \"install.image\": \"node:20\")"
   fi
   if [[ $1 -eq 127 && ! $manager ]]; then
     fail 1 "$runs failed: there is no ${command[0]} ${image:+in $image}${image:-here}" \

@@ -69,7 +69,7 @@ pnpm_release() {
   esac
 }
 
-# yarn_release: prints the same for yarn, whose lock files tell by their metadata, from version 2 on.
+# yarn_release: prints the same for yarn, whose lock files tell by metadata, from version 2 on.
 yarn_release() {
   local metadata='__metadata:[[:space:]]+version: ([0-9]+)'
   if [[ ! $(head -n 20 yarn.lock) =~ $metadata ]]; then
@@ -120,9 +120,9 @@ choose_command() {
       exec corepack "$spec" "$@"
     fi
     exec npx --yes "$package" "$@"'
-  command=(sh -c "$by" "$manager" "$manager${pinned:-@$release}" "$package@$release" "${arguments[@]}")
+  command=(sh -c "$by" sh "$manager@$release" "$package@$release" "${arguments[@]}")
   if [[ $pinned ]]; then
-    command[4]=$manager
+    command[4]=$manager # corepack reads the rest itself, with a checksum where there is one
   fi
   runs="$manager ${arguments[*]}"
 }

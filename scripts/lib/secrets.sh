@@ -3,7 +3,7 @@
 # sources it.
 #
 # SECRETS is a folder that only the server's user reads. A secret NAME is SECRETS/OWNER/NAME/NAME of
-# the repository, else SECRETS/NAME. A value never stands in an argument, nor in the build directory.
+# the repository, else SECRETS/NAME. A value stands in no argument, nor in the build directory.
 
 # secret_file NAME: prints its path; fails where it is not there.
 secret_file() {
@@ -78,8 +78,8 @@ export_one() {
   names+=("$1")
 }
 
-# export_for_container FOLDER: sets $variables to options of docker run for them. Only of secrets the
-# client learns the value from its own environment, which others may change it by, as PATH.
+# export_for_container FOLDER: sets $variables to options of docker run for them. Only the values of
+# secrets are exported: others, PATH say, would change the client itself.
 export_for_container() {
   variables=()
   each_variable "$1" container_option
