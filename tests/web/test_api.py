@@ -250,6 +250,24 @@ def test_metrics(api, folder):
     assert f"{count} 2.0" in api.get("/metrics").text
 
 
+def test_head_is_had_wherever_get_is(api, folder):
+    build = folder.build(1, log=b"x")
+    (build.path / "version").write_text("1.2.3\n")
+    names = {"owner": "o", "name": "n", "id": build.id, "file": "version"}
+    names |= {"step": "build", "request": "0" * 32}
+    for call in CALLS:
+        if (
+            call.method == "GET"
+            and call.answer.__module__ != "wrapper.web.repositories"
+        ):
+            path = call.path.replace(":path", "").format(**names)
+            head, whole = api("HEAD", path), api.get(path, stream=True)
+            whole.close()
+            assert (head.status_code, head.content) == (whole.status_code, b"")
+            kind = "Content-Type"
+            assert head.headers.get(kind) == whole.headers.get(kind), path
+
+
 def test_what_there_is_not_and_methods_that_are_not(api):
     url = f"{api.url}/api/v1"
     gone = api.session.get(f"{url}/nothing")

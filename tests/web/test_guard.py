@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import resource
 import socket
 import time
 
@@ -76,6 +77,7 @@ def test_no_host_and_two_of_them(api):
         ({}, 422),
         ({"Origin": "http://evil.example.com"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 422),
@@ -209,6 +211,8 @@ def test_headers_and_bodies_have_an_end(api, monkeypatch):
 
 def test_a_thousand_idle_connections_are_closed_and_harm_nobody(folder, monkeypatch):
     monkeypatch.setattr(serve_module, "HEAD_SECONDS", 1.0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # both ends are ours
     with serving(folder.config) as (url, server), Api(url) as api:
         host, _, port = url.removeprefix("http://").partition(":")
         lines = [socket.create_connection((host, int(port))) for _ in range(1000)]

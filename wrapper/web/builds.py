@@ -1,6 +1,5 @@
 """Builds as they stand in their directories: a list, one of them, its files."""
 
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -129,11 +128,9 @@ def file(ask: Ask) -> Response:
 
 def _inside(folder: Path, path: Path) -> bool:
     """A file below the folder, on a way without links: reports come from strangers."""
-    return (
-        _regular(path)
-        and path.resolve() == Path(os.path.abspath(path)).parent / (path.name)
-        and path.resolve().is_relative_to(folder.resolve())
-    )
+    if not _regular(path):
+        return False
+    return path.resolve() == folder.resolve() / path.relative_to(folder)
 
 
 def _regular(path: Path) -> bool:

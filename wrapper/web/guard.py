@@ -68,7 +68,7 @@ class Guard:
         if scope["method"] in ("GET", "HEAD"):
             return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        other = origin is not None and urlsplit(origin).netloc != host
+        other = origin is not None and origin.partition("://")[2] != host
         if other or site not in (None, "same-origin", "none"):
             words = f"a page of {origin or 'another site'} may not change anything here"
             raise Problem(403, words)

@@ -20,7 +20,7 @@ from wrapper.web.app import application
 from wrapper.web.options import Options, Refused
 
 HEAD_SECONDS = 30.0  # for the head of a request, and between two
-LAST_SECONDS = 0.2  # that answers get to end, once we are told to
+LAST_SECONDS = 0.1  # that answers get to end, once we are told to
 
 
 def run(source: str, **given: Any) -> int:
