@@ -86,7 +86,7 @@ advise_stage() {
 # explain: fails, with who is to blame that the tests did not pass. Their own words only add advice.
 explain() {
   local ended missing advice=''
-  missing='Cannot find (module|package)|MODULE_NOT_FOUND|EAI_AGAIN|ENOTFOUND|ENETUNREACH'
+  missing='Cannot find (module|package)|MODULE_NOT_FOUND|EAI_AGAIN|ENOTFOUND|ENETUNREACH|ECONNREFUSED'
   missing+='|No tests? (files? )?found|not found$|[Cc]ould not resolve'
   need_engine
   ended=$(end_of_container)
@@ -108,7 +108,7 @@ explain() {
   elif last_lines 200 | grep -E "$missing" >/dev/null; then
     advice="its files and development dependencies must be in the image)"
     if [[ $network == none ]]; then
-      advice="it ran without network, see test.network; $advice"
+      advice="it ran without network, see test.network, test.services; $advice"
     fi
     advice=" ($advice"
   fi

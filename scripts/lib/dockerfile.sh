@@ -26,10 +26,14 @@ find_dockerfile() {
 
 # fail_without_dockerfile: names what there is instead, up to three.
 fail_without_dockerfile() {
-  local wanted place advice=''
+  local wanted place workspace='' advice=''
   wanted=$(setting dockerfile)
+  if [[ -f $build/src/pnpm-workspace.yaml || $(text_of src/package.json) == *'"workspaces"'* ]]; then
+    workspace=workspace # whose Dockerfiles mostly want all of the checkout
+  fi
   while IFS= read -r -d '' place; do
-    if [[ -f $build/src/${place%/*}/package.json && ${place##*/} =~ ^[Dd]ockerfile$ ]]; then
+    if [[ ! $workspace && -f $build/src/${place%/*}/package.json ]] \
+      && [[ ${place##*/} =~ ^[Dd]ockerfile$ ]]; then
       advice+=", or there is $place: set \"context\": \"${place%/*}\""
     else
       advice+=", or there is $place: set \"dockerfile\": \"$place\""

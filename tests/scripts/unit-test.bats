@@ -223,7 +223,7 @@ END
   for words in "Cannot find module 'x'" 'getaddrinfo EAI_AGAIN registry.npmjs.org' 'Error [ERR_MODULE_NOT_FOUND]: no x' 'sh: jest: not found'; do
     runs sh -c "echo \"$words\"; exit 1"
     unit_test
-    is_red 'failed with exit code 1 (it ran without network, see test.network; its files and development dependencies must be in the image)'
+    is_red 'failed with exit code 1 (it ran without network, see test.network, test.services; its files and development dependencies must be in the image)'
   done
   setting network '"bridge"'
   unit_test
