@@ -86,8 +86,8 @@ advise_stage() {
 # explain: fails, with who is to blame that the tests did not pass. Their own words only add advice.
 explain() {
   local ended missing advice=''
-  missing='Cannot find (module|package)|MODULE_NOT_FOUND|EAI_AGAIN|ENOTFOUND|ENETUNREACH|ECONNREFUSED'
-  missing+='|No tests? (files? )?found|not found$|[Cc]ould not resolve'
+  missing='Cannot find (module|package)|MODULE_NOT_FOUND|EAI_AGAIN|ENOTFOUND|ENETUNREACH'
+  missing+='|ECONNREFUSED|No tests? (files? )?found|not found$|[Cc]ould not resolve'
   need_engine
   ended=$(end_of_container)
   if [[ $ended == *oom* ]]; then

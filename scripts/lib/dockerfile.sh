@@ -26,9 +26,10 @@ find_dockerfile() {
 
 # fail_without_dockerfile: names what there is instead, up to three.
 fail_without_dockerfile() {
-  local wanted place workspace='' advice=''
+  local wanted place package workspace='' advice=''
   wanted=$(setting dockerfile)
-  if [[ -f $build/src/pnpm-workspace.yaml || $(text_of src/package.json) == *'"workspaces"'* ]]; then
+  package=$(text_of src/package.json)
+  if [[ -f $build/src/pnpm-workspace.yaml || $package == *'"workspaces"'* ]]; then
     workspace=workspace # whose Dockerfiles mostly want all of the checkout
   fi
   while IFS= read -r -d '' place; do
