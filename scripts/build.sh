@@ -4,7 +4,9 @@
 # Reads     build.json, src/, labels
 # Writes    image     the image ID
 #           images/   a file for each image this build has made, named by its ID, for prune.sh
-# Settings  context, target, build_args, secrets, ssh; dockerfile (in the checkout, else in the
+# Settings  cache: registry reads BuildKit's cache from the images that the branch, the default
+#           branch and the last releases have in the registry, and leaves its own in this one
+#           context, target, build_args, secrets, ssh; dockerfile (in the checkout, else in the
 #           context; null: the context's own, else the root's)
 # TARGET=STAGE builds that stage instead, and leaves its ID in .test-image (so unit-test.sh does
 # for `test.target`). BuildKit is used where the client has it; DOCKER_BUILDKIT=0 prefers the
@@ -68,6 +70,28 @@ add_secrets() {
     options+=(--ssh default)
   fi
   options+=("--build-arg=BUILDKIT_CACHE_MOUNT_NS=$entry")
+}
+
+# use_registry_cache: adds to $options that the cache is in images: those of the tags that move with
+# this build, and of the default branch. One that is not there is passed over by BuildKit.
+use_registry_cache() {
+  local tag version default name
+  local -a tags
+
+  name=$(<"$build/settings/registry")/$(<"$build/settings/image")
+  version=$(<"$build/version")
+  mapfile -t tags <"$build/tags"
+  default=$(in_src symbolic-ref -q refs/remotes/origin/HEAD) || true
+  default=${default#refs/remotes/origin/}
+  if [[ $default =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*$ && " ${tags[*]} " != *" $default "* ]]; then
+    tags+=("$default")
+  fi
+  for tag in "${tags[@]}"; do
+    if [[ $tag != *"${version//+/-}"* && $tag != *"${commit:0:7}"* ]]; then
+      options+=(--cache-from "$name:$tag")
+    fi
+  done
+  options+=(--build-arg=BUILDKIT_INLINE_CACHE=1)
 }
 
 # plain_dockerfile: prints the path to give to docker. BuildKit gets the folder of the Dockerfile
@@ -176,6 +200,10 @@ fi
 choose_builder
 need_secrets
 add_secrets
+if [[ $(setting cache) == registry && $DOCKER_BUILDKIT != 0 ]]; then
+  commit=$(fact commit)
+  use_registry_cache
+fi
 
 # The commit's date is one of the labels: after an install no git runs here.
 created=$(sed -n 's/^org.opencontainers.image.created=//p' "$build/labels")

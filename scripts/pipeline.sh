@@ -5,7 +5,7 @@
 #
 # version.sh already runs beside npm-install.sh; its output is shown in its turn.
 #
-# Reads     build.json, and the settings skip_ci, paths, timeouts, retries, log_max and
+# Reads     build.json, and the settings skip_ci, paths, hints, timeouts, retries, log_max and
 #           disk_free_min
 # Writes    console.log   every byte the steps print, in order
 #           steps         as it goes, TAB between: begin NAME TIME OFFSET; and end NAME TIME STATUS
@@ -16,8 +16,8 @@
 # INT ends the build as `cancelled`. TERM ends it without a result: a poller's goes on at the next
 # start.
 #
-# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed; 2 called wrongly,
-# 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
+# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed; 2
+# called wrongly, 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck disable=SC2034 # for clone.sh
@@ -352,4 +352,7 @@ for step in "${steps[@]}"; do
     skip_or_go
   fi
 done
+if [[ $(setting hints) == true ]]; then
+  "$scripts/lib/hints.sh" "$build" || true
+fi
 finish success 0

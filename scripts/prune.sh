@@ -5,6 +5,7 @@
 #           waits, one whose end GitHub is still to be told, or the latest successful one. With
 #           them go the tags they gave their images here, the images (by ID, unless another build,
 #           a container or somebody's tag has them), and containers of theirs.
+#           Containers and networks that a build which nobody works on has left in the engine.
 #           In builds/.cache what was used least lately, while it is larger than CACHE_MAX bytes
 #           (10 GiB). What BuildKit has cached beyond `build_cache_max`.
 # In a registry nothing is removed.
@@ -124,6 +125,36 @@ bury_old_builds() {
       unlocked "$build/lock" mv -T -- "$build" "$folder/.pruned.${build##*/}"
     fi
   done
+}
+
+# remove_strays: containers and networks of builds that nobody works on. A step may have been killed
+# together with the pipeline that would have removed them.
+remove_strays() {
+  local id build
+  local label=docker-build-server.build
+
+  while read -r id build; do
+    if [[ $build == "$(pwd -P)"/* ]]; then
+      remove_stray "$build" docker rm -fv -- "$id"
+    fi
+  done < <(quick_docker ps -aq --no-trunc --filter "label=$label" \
+    --format "{{.ID}} {{.Label \"$label\"}}" 2>/dev/null)
+
+  while read -r id build; do
+    if [[ $build == "$(pwd -P)"/* ]]; then
+      remove_stray "$build" docker network rm -- "$id"
+    fi
+  done < <(quick_docker network ls --filter "label=$label" \
+    --format "{{.ID}} {{.Label \"$label\"}}" 2>/dev/null)
+}
+
+# remove_stray BUILD COMMAND...: unless somebody works on the build.
+remove_stray() {
+  if [[ ! -d $1 ]]; then
+    "${@:2}" >/dev/null 2>&1 || true
+  elif [[ -f $1/lock ]]; then
+    unlocked "$1/lock" "${@:2}" >/dev/null 2>&1 || true
+  fi
 }
 
 # erase_buried: removes them with their images. Sets $code to 75 where that cannot be, as the engine
@@ -294,6 +325,7 @@ flock -n "$pruning" || exit 0
 code=0
 bury_old_builds
 erase_buried
+remove_strays
 limit_cache
 limit_build_cache
 if [[ $code -ne 0 ]]; then

@@ -5,8 +5,8 @@
 # Writes    version   one line, the SemVer
 #           tags      image tags to publish, one a line, the full version first, `latest` last
 #           labels    KEY=VALUE, one a line, for docker build --label
-# Settings  tag_prefix           git tags that begin with it count, and no others; and of the commits
-#                                those that touch `paths`, else `context`
+# Settings  tag_prefix           git tags that begin with it count, and no others; and of the
+#                                commits those that touch `paths`, else `context`
 #           version.from         tags, package.json or auto: by tags where the history has a SemVer
 #                                one, else by package.json
 #           version.prerelease   an identifier to stand for the branch's name in pre-releases

@@ -46,14 +46,34 @@ run_container() {
   done
 
   : >"$build/.container" # from now on one may be left
-  without_locks docker run --init --name "$container" "${options[@]}" "${ci[@]/#/--env=}" \
+  without_locks docker run --init --name "$container" \
+    --label "docker-build-server.build=$build" "${options[@]}" "${ci[@]/#/--env=}" \
     --entrypoint "$3" -- "$2" "${@:4}"
 }
 
-# remove_container: removes the build's container, with its volumes, should there be one.
+# remove_container: removes the build's container, with its volumes, should there be one; with the
+# services beside it, and their network. (What nobody removes, say after kill -9, prune.sh does.)
 remove_container() {
-  if [[ -e $build/.container ]] \
-    && quick_docker rm -fv -- "$container" >/dev/null 2>&1; then
-    rm -f -- "$build/.container"
+  local service
+  local -a names=("$container")
+
+  if [[ ! -e $build/.container ]]; then
+    return
   fi
+
+  for service in "$build"/settings/test/services/*/; do
+    if [[ -d $service ]]; then
+      service=${service%/}
+      names+=("$container.${service##*/}")
+    fi
+  done
+  if ! quick_docker rm -fv -- "${names[@]}" >/dev/null 2>&1; then
+    return
+  fi
+
+  if [[ ${#names[@]} -gt 1 ]] && ! quick_docker network rm "$container" >/dev/null 2>&1 \
+    && quick_docker network inspect "$container" >/dev/null 2>&1; then
+    return
+  fi
+  rm -f -- "$build/.container"
 }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# paths.sh makes git's pathspecs of `paths`. skips-ci.sh and version.sh source it, and set $patterns.
+# paths.sh makes git's pathspecs of `paths`. skips-ci.sh and version.sh source it, and set
+# $patterns.
 
 # with_pathspecs COMMAND...: runs it with the pathspecs behind it, all in all for each file that
 # $patterns match. Of the patterns that match a file the last one counts, while in git an exclusion

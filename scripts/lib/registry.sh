@@ -45,8 +45,11 @@ ask() {
 }
 
 # is_refusal REASON: is it one that stays? A registry refuses by 401, 403, 405, or as a tag is
-# immutable.
+# immutable. A token that has expired is none: a credential helper gives another the next time.
 is_refusal() {
+  if grep -qiE -- '(token|credential|authorization).*expired|expired.*token' <<<"$1"; then
+    return 1
+  fi
   local refused='denied|unauthorized|authentication required|forbidden|insufficient_scope|immutable'
   refused+='|already exists|not allowed|(status|code)[^0-9]*(401|403|405)'
   grep -qiE -- "$refused" <<<"$1"

@@ -26,7 +26,7 @@ find_secrets() {
   local -a names
 
   list_setting names secrets
-  for file in "$build"/settings/{install,test}/env/*.secret; do
+  for file in "$build"/settings/{install,test,test/services/*}/env/*.secret; do
     if [[ -f $file ]]; then
       names+=("$(<"$file")")
     fi

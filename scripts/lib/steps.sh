@@ -16,5 +16,5 @@ step clone src commit
 step npm-install
 step version version tags labels
 step build image
-step unit-test tested reports
+step unit-test tested reports modules
 step tag-push pushed

@@ -1,5 +1,10 @@
 """A repository that is not on GitHub: git alone tells of its pushes."""
 
+import socket
+import subprocess
+
+import pytest
+
 from tests.support.parts import wait_for
 from wrapper.commands import health
 from wrapper.config import load as config
@@ -8,12 +13,38 @@ from wrapper.pushes import state
 MAIN = "refs/heads/main"
 
 
+@pytest.fixture
+def daemon(github):
+    """daemon(PATH) -> the URL of a repository on git's own server, without an API."""
+    servers = []
+
+    def daemon(path):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = ["git", "daemon", "--export-all", "--listen=127.0.0.1"]
+        command += [f"--port={port}", f"--base-path={path.parent}"]
+        servers.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        url = f"git://127.0.0.1:{port}/{path.name}"
+        answers = ["git", "ls-remote", url]
+        wait_for(lambda: not subprocess.run(answers, capture_output=True).returncode)
+        return url
+
+    yield daemon
+    for server in servers:
+        server.terminate()  # and with it what it has started
+        server.wait()
+
+
+@pytest.mark.parametrize("server", ["folder", "daemon"])
 def test_its_refs_are_compared_each_interval(
-    make_repo, configure, here, name, github, monkeypatch
+    make_repo, configure, here, name, github, monkeypatch, daemon, server
 ):
     tree = make_repo()
-    url = f"file://{github.repository(name).path}"
-    path = configure(repositories={name: {"url": url}})
+    folder = github.repository(name).path
+    url = f"file://{folder}" if server == "folder" else daemon(folder)
+    settings = {"url": url, "branches": ["{default}"]}
+    path = configure(repositories={name: settings})
     monkeypatch.setenv("GITHUB_TOKEN", "ghp_one")
     poller = here(path)
     poller.says("noted main")

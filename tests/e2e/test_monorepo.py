@@ -7,8 +7,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from tests.e2e import conftest
-from tests.e2e.conftest import Stub
+from tests.e2e.conftest import Here, Stub
 from tests.support.parts import wait_for
 from wrapper import SCRIPTS
 from wrapper.builds.directory import builds_in
@@ -92,7 +91,7 @@ class Story:
 @pytest.fixture
 def story(make_repo, configure, here, name, monkeypatch):
     """story() -> the pushes to be made, the poller, and the entries that it builds."""
-    monkeypatch.setattr(conftest, "Stub", Steps)
+    monkeypatch.setattr(Here, "pipeline", Steps)
 
     def story():
         print(f"STORY_SEED={SEED}")

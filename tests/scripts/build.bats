@@ -525,3 +525,30 @@ END
   chmod +x bin/docker
   build DOCKER=bin/docker
 }
+
+@test "cache: registry: a host that has built nothing yet starts from the branch's image" {
+  settings='{"cache": "registry", "registry": "'"$REGISTRY"'", "image": "'"$repository"'"}'
+  project Dockerfile "$(printf '%s\n' "FROM $BASE_IMAGE" 'RUN cat /proc/sys/kernel/random/uuid >/made' 'COPY app /')" app 1
+  # publish: as tag-push.sh does it.
+  publish() {
+    "$DOCKER" tag "$image" "$REGISTRY/$repository:main"
+    "$DOCKER" push -q "$REGISTRY/$repository:main"
+    "$DOCKER" rmi -f "$REGISTRY/$repository:main" "$image" >removed
+    "$DOCKER" builder prune -af >removed
+  }
+  echo 1.0.0-main.1.gabc >"$build/version"
+  printf '%s\n' 1.0.0-main.1.gabc main >"$build/tags"
+  build # nothing is there yet
+  made=$(content made)
+  publish
+  commit app app 2
+  again
+  echo 1.0.0-topic.1.gdef >"$build/version"
+  printf '%s\n' 1.0.0-topic.1.gdef topic >"$build/tags" # another branch: the default one's counts
+  build
+  [[ $(content made) == "$made" && $(content app) == 2 ]]
+  publish
+  change '.settings.cache = "none"'
+  build
+  [[ $(content made) != "$made" ]]
+}

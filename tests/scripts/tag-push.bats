@@ -383,3 +383,16 @@ release() {
   pushes
   [[ $(served main) == "$(served 0.1.0)" ]]
 }
+
+@test "which refusals stay: a token that has expired may be another the next time" {
+  # shellcheck source=scripts/lib/registry.sh
+  . "$scripts/lib/registry.sh"
+  for words in 'denied: requested access to the resource is denied' 'unauthorized: authentication required' \
+    'tag invalid: The image tag is immutable' 'unexpected status code 405 Method Not Allowed'; do
+    is_refusal "$words"
+  done
+  for words in 'denied: Your authorization token has expired. Reauthenticate and try again.' \
+    'unauthorized: expired token' 'received unexpected HTTP status: 500' 'EOF'; do
+    run -1 is_refusal "$words"
+  done
+}

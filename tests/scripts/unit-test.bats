@@ -208,25 +208,22 @@ END
   is_red 'the image has no runnable "jest", or the test script'
   runs sh -c 'jest --ci' # as npm does it
   unit_test
-  is_red '"test.target" could be)'
+  is_red 'no other stage installs them: set "test.mount": true, and the tests see the checkout'
 }
 
-@test "a runner that is not in the image: the message names the stages there are" {
-  printf 'FROM scratch AS deps\nFROM deps as Builder\nFROM scratch AS final\nCOPY . /\n' >"$build/src/Dockerfile"
+@test "a runner that is not in the image: the message names the stages that have it" {
+  printf 'FROM x AS deps\nRUN npm ci\nFROM deps as Builder\nFROM x AS final\nRUN npm ci --omit=dev\nFROM x AS other\nRUN yarn\n' >"$build/src/Dockerfile"
   change '.settings.target = "final"'
   runs no-such-runner
   unit_test
-  is_red 'set "test.target" to a stage that has them: deps, Builder)'
-  echo "FROM scratch" >"$build/src/Dockerfile"
-  unit_test
-  is_red 'no other stage is named that "test.target" could be)'
+  is_red 'set "test.target" to a stage that installs them: deps, Builder; "auto" takes the last)'
 }
 
 @test "a red test for want of a module, a name or the network has that advice; any other has not" {
   for words in "Cannot find module 'x'" 'getaddrinfo EAI_AGAIN registry.npmjs.org' 'Error [ERR_MODULE_NOT_FOUND]: no x' 'sh: jest: not found'; do
     runs sh -c "echo \"$words\"; exit 1"
     unit_test
-    is_red 'failed with exit code 1 (it ran without network, see test.network; its files and development dependencies must be in the image)'
+    is_red 'failed with exit code 1 (it ran without network, see test.network, test.services; its files and development dependencies must be in the image)'
   done
   setting network '"bridge"'
   unit_test
@@ -376,4 +373,202 @@ CI_REPO=$(jq -r .settings.repository "$build/build.json")" ]]
   runs sh -c 'yes 0123456789abcde | head -c 20000000'
   "$scripts/unit-test.sh" "$build" | sed '1d;$d' | wc -c >"$work/bytes"
   [[ $(<"$work/bytes") -eq 20000000 && -e $build/tested ]]
+}
+
+@test "which RUN installs the modules of a project, and with which of them" {
+  # installs_are KIND COMMANDS...
+  installs_are() {
+    local kind=$1 installs=''
+    . "$scripts/lib/dockerfile.sh"
+    shift
+    for commands; do
+      installs "$commands"
+      [[ $installs == "$kind" ]] || { echo "$commands: $installs" && return 1; }
+    done
+  }
+  installs_are all 'npm ci' 'npm install' 'cd x && npm i --legacy-peer-deps && npm run build' yarn 'bun install' \
+    'yarn install --network-timeout 100000 --frozen-lockfile' 'corepack yarn install' 'npx pnpm i' \
+    '--mount=type=cache,target=/root/.npm npm ci' 'npm ci > /dev/null 2>&1' 'npm ci --prefix api'
+  installs_are production 'npm ci --omit=dev' 'npm ci --omit dev' 'npm i --production' 'pnpm i -P' \
+    'NODE_ENV=production npm ci' 'corepack enable && pnpm install --prod'
+  installs_are '' 'npm i -g pm2' 'npm install express' 'corepack enable' 'yarn build' 'npm run install' 'npm test'
+}
+
+@test "test.target auto: the last named stage with development dependencies is tested, else the image" {
+  cat >"$build/src/Dockerfile" <<END
+FROM $BASE_IMAGE AS deps
+WORKDIR /app
+RUN mkdir node_modules; npm ci --help >/dev/null && true
+COPY . .
+# No install is here, \\
+RUN npm \\
+  # but in this one
+  ci
+FROM deps AS build
+RUN touch /is-build
+FROM $BASE_IMAGE AS production
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package*.json .
+RUN npm ci
+FROM production
+COPY --from=build /app/test.js .
+END
+  steps build
+  setting target '"auto"'
+  runs test -e /is-build
+  unit_test
+  [[ $status -eq 0 ]] || { echo "$output" && false; }
+  [[ $(<"$build/tested") == "$(<"$build/image")"$'\npassed\n'"$(<"$build/.test-image")" ]]
+  sed -i '1,/^FROM deps/d' "$build/src/Dockerfile"
+  sed -i '1,/^FROM/{s/ AS .*//;/RUN touch/d}; /--from/d; s/^FROM production/FROM '"${BASE_IMAGE//\//\\/}"'/' "$build/src/Dockerfile"
+  steps build
+  runs test ! -e /is-build
+  unit_test
+  [[ $status -eq 0 && $output == *"the image itself is tested"* ]] || { echo "$output" && false; }
+}
+
+@test "test.mount: the tests see the checkout, and modules that the image's own node has installed" {
+  local src=$build/src
+  mkdir -p "$src/runner"
+  echo '{"name": "runner", "version": "1.0.0", "bin": "run.js"}' >"$src/runner/package.json"
+  printf '#!/usr/bin/env node\nconsole.log("ran in", process.cwd(), require("./package.json").name)\n' >"$src/runner/run.js"
+  chmod +x "$src/runner/run.js"
+  echo '{"name": "app", "scripts": {"test": "runner"}, "devDependencies": {"runner": "file:runner"}}' >"$src/package.json"
+  rm "$src/package-lock.json"
+  printf 'FROM %s\nENV NODE_ENV=production\nWORKDIR /srv/app\nCOPY package.json .\n' "$BASE_IMAGE" >"$src/Dockerfile"
+  steps build
+  unit_test
+  is_red 'set "test.mount": true'
+  setting mount true
+  unit_test
+  [[ $status -eq 0 && $output == *"ran in /srv/app runner"* ]] || { echo "$output" && false; }
+  [[ -d $build/modules/node_modules && ! -e $src/node_modules && ! -e $build/modules/.git ]]
+  no_container
+  unit_test # once more
+  [[ $status -eq 0 ]]
+  sed -i /WORKDIR/d "$src/Dockerfile"
+  steps build
+  unit_test
+  is_red 'the image has no WORKDIR'
+}
+
+@test "test.shm_size" {
+  setting shm_size '"96m"'
+  runs sh -c 'df -m /dev/shm | grep -q " 96 "'
+  unit_test
+  [[ $status -eq 0 ]] || { echo "$output" && false; }
+}
+
+@test "test.reports: what they name is copied, of red tests too, and nothing else" {
+  setting reports '["coverage", "/tmp/junit.xml", "none/at-all", "link"]'
+  runs sh -c 'mkdir -p coverage/a; echo 97 >coverage/a/total; echo x >/tmp/junit.xml; ln -s /etc/shadow coverage/shadow; ln -s /etc/passwd link; mkfifo coverage/pipe; chmod 0 coverage/a; exit 3'
+  unit_test
+  is_red 'failed with exit code 3'
+  [[ $(<"$build/reports/coverage/a/total") == 97 && $(<"$build/reports/tmp/junit.xml") == x ]]
+  [[ $(cd "$build/reports" && find . ! -type d | sort | tr '\n' ' ') == "./coverage/a/total ./tmp/junit.xml " ]]
+  [[ $output == *'no /app/none/at-all for "test.reports" in the container'* ]]
+  runs true
+  unit_test
+  [[ $status -eq 0 && ! -e $build/reports/coverage ]]
+  no_container
+}
+
+# service LINE...: makes an image of $BASE_IMAGE with these lines, as test.services.db.
+service() {
+  { echo "FROM $BASE_IMAGE" && printf '%s\n' "$@"; } | "$DOCKER" build -q -t "$repository-db" - >/dev/null
+  setting services "{\"db\": {\"image\": \"$repository-db\"}}"
+}
+
+nothing_is_left() {
+  no_container && [[ ! $("$DOCKER" network ls -q --filter "name=$container") ]]
+}
+
+server='require("net").createServer(s => s.end(process.env.GREETING)).listen(5432, () => {
+  console.log("it listens"); setTimeout(() => require("fs").writeFileSync("/ready", ""), 700) })'
+
+@test "test.services: reached by name when they are ready, on a network that leads nowhere else" {
+  service "CMD $(jq -nc --arg js "$server" '["node", "-e", $js]')"
+  setting services.db.env '{"GREETING": "hello from db"}'
+  setting services.db.ready '["test", "-e", "/ready"]'
+  node -e 'require("net").createServer(s => s.end()).listen(0, function () { console.log(this.address().port) })' \
+    >"$work/port" 3>&- &
+  until_true test -s "$work/port"
+  cat >"$build/test.js" <<END
+const net = require("net")
+const own = require("os").networkInterfaces().eth0[0].address.replace(/\\d+$/, "1")
+net.connect(5432, "db").on("data", data => console.log("db says", String(data)))
+for (const host of ["$("$DOCKER" network inspect -f '{{(index .IPAM.Config 0).Gateway}}' bridge)", own]) {
+  const way = net.connect($(<"$work/port"), host)
+  way.setTimeout(2000, () => way.destroy())
+  way.on("connect", () => console.log("this host is reached at", host)).on("error", () => {})
+}
+END
+  runs node -e "$(<"$build/test.js")"
+  unit_test
+  [[ $status -eq 0 && $output == *"db says hello from db"*$'\ndb | it listens'* ]] || { echo "$output" && false; }
+  [[ ! $output =~ "is reached at "[0-9] ]] || { echo "$output" && false; }
+  nothing_is_left
+
+  setting network '"bridge"'
+  unit_test
+  [[ $output =~ "is reached at "[0-9] ]] || { echo "$output" && false; }
+  nothing_is_left
+
+  runs sh -c 'exit 5' # red tests leave no more
+  unit_test
+  is_red 'failed with exit code 5'
+  nothing_is_left
+}
+
+@test "test.services: by the image's own health check" {
+  service 'HEALTHCHECK --interval=1s CMD test -e /ready' 'CMD ["sh", "-c", "sleep 1.5; touch /ready; sleep 60"]'
+  runs true
+  unit_test
+  [[ $status -eq 0 ]] || { echo "$output" && false; }
+  nothing_is_left
+}
+
+@test "test.services: one that ends, is never ready or cannot be had is told, and nothing is left" {
+  service 'CMD ["sh", "-c", "echo no data folder; exit 4"]'
+  setting services.db.ready '["false"]'
+  unit_test
+  is_red 'service db ended with exit code 4 before the tests'
+  [[ $output == *"db | no data folder"* ]]
+  nothing_is_left
+
+  service 'CMD ["sleep", "60"]'
+  setting services.db.ready '["sh", "-c", "echo not yet; exit 1"]'
+  READY_WITHIN=1 unit_test
+  is_red 'service db was not ready within 1 s: sh -c echo not yet; exit 1 says: not yet'
+  nothing_is_left
+
+  setting services '{"db": {"image": "'"$REGISTRY/$repository-nowhere"'"}}'
+  unit_test
+  is_red "service db: there is no image $REGISTRY/$repository-nowhere to be had: "
+  nothing_is_left
+}
+
+@test "test.services: after kill -9 of the step the next run, or prune.sh, removes all" {
+  service 'CMD ["sleep", "600"]'
+  runs sleep 600
+  for way in again prune; do
+    setsid "$scripts/unit-test.sh" "$build" >/dev/null 2>&1 3>&- &
+    until_true container_runs
+    until_true test "$("$DOCKER" ps -q --filter "name=$container" | wc -l)" -eq 2 || true
+    "$scripts/prune.sh" "$work/builds" # which leaves what somebody works on
+    container_runs
+    kill -KILL -- -"$!"
+    until_true flock -n "$build/lock" true
+    container_runs
+    if [[ $way == again ]]; then
+      runs true
+      unit_test
+      [[ $status -eq 0 ]] || { echo "$output" && false; }
+      runs sleep 600
+    else
+      "$scripts/prune.sh" "$work/builds"
+    fi
+    nothing_is_left
+  done
 }
