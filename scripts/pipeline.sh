@@ -239,7 +239,7 @@ finish() {
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
     --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "${#noted[@]}" \
     --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
-    --arg version "$(text_of version)" --arg image "$(text_of image)" \
+    --arg tested "$(text_of tested)" --arg version "$(text_of version)" --arg image "$(text_of image)" \
     --arg pushed "$(text_of pushed)" "$result_json")
   leave result.json "$result"$'\n'
   if [[ -e $build/cancelled || -e $build/rerun ]]; then
@@ -261,7 +261,7 @@ result_json='
     steps: [range($noted | length) | $noted[.] as $ended | select($ended[0] == "end")
       | {name: $ended[1], status: $ended[3], seconds: ($ended[4] | tonumber),
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
-    version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
+    tests: ($tested | lines | .[1] // null), version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
 
 take_build "$@"
 every=${steps[*]}

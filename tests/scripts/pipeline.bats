@@ -588,3 +588,15 @@ all_succeed() {
   ends 0 success null
   [[ ! $(find "$work" -name pwned) && $(jq -r .ref "$build/build.json") == "refs/heads/$branch" ]]
 }
+
+@test "of 300 tests the one that is red is what the build says" {
+  sample app
+  commit app test.js 'const test = require("node:test");
+for (let n = 1; n <= 300; n++) test(`adds ${n}`, () => { if (n === 150) throw Error("no"); });'
+  configure app
+  stage
+  run "$scripts/pipeline.sh" "$build"
+  [[ $status -eq 1 && $(jq -r '.failing | map(.text) | join("|")' "$build/result.json") =~ ^(not\ ok\ 150\ -|✖)\ adds\ 150[^|]*$ ]]
+  line=$(jq '.failing[0].line' "$build/result.json")
+  [[ $(sed -n "${line}p" "$build/console.log") == *"adds 150"* ]]
+}

@@ -182,6 +182,7 @@ def _result(status: str, message: str) -> dict[str, Any]:
         "started_at": None,
         "finished_at": now(),
         "steps": [],
+        "tests": None,
         "version": None,
         "image": None,
         "pushed": [],
