@@ -239,8 +239,8 @@ finish() {
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
     --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "${#noted[@]}" \
     --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
-    --arg tested "$(text_of tested)" --arg version "$(text_of version)" --arg image "$(text_of image)" \
-    --arg pushed "$(text_of pushed)" "$result_json")
+    --arg tested "$(text_of tested)" --arg version "$(text_of version)" \
+    --arg image "$(text_of image)" --arg pushed "$(text_of pushed)" "$result_json")
   leave result.json "$result"$'\n'
   if [[ -e $build/cancelled || -e $build/rerun ]]; then
     rm -f -- "$build"/{cancelled,rerun}

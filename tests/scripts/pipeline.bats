@@ -147,7 +147,7 @@ all_succeed() {
 
 @test "result.json says what happened, step by step" {
   build=$prepared
-  [[ $(result 'keys_unsorted | join(" ")') == "format status failed_step exit_code message failing started_at finished_at steps version image pushed" ]]
+  [[ $(result 'keys_unsorted | join(" ")') == "format status failed_step exit_code message failing started_at finished_at steps tests version image pushed" ]]
   [[ $(result '[.format, .status, .failed_step, .exit_code, .message] | tostring') == '[1,"success",null,0,null]' ]]
   [[ $(result '.started_at <= .finished_at and (.finished_at | fromdate) <= now') == true ]]
   [[ $(result '[.steps[].name] | join(" ")') == "${all_steps[*]}" ]]
