@@ -4,7 +4,7 @@
 _docker_build_server() {
   local word=${COMP_WORDS[COMP_CWORD]} command='' words='' each
   local -A options=(
-    [poll]='--once' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
+    [poll]='--once --verbose --quiet -v -q' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
     [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
     [withdraw]='--undo' [forget]='--yes' [check]='' [doctor]='' [health]=''
     [plan]='' [cancel]='' [pause]='' [resume]='' [promote]=''

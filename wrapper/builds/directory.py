@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,11 @@ class Build:
                 return True
         except Locked:
             return False
+
+    def take_back(self) -> None:
+        """Takes a result away, of a run that does not count."""
+        with suppress(Locked, OSError), lock(self.path / "lock", sign=False):
+            (self.path / "result.json").unlink(missing_ok=True)
 
     def close(self, status: str, message: str) -> bool:
         """Ends a build that is not running, without running it.
