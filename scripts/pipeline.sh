@@ -261,7 +261,7 @@ result_json='
     steps: [range($noted | length) | $noted[.] as $ended | select($ended[0] == "end")
       | {name: $ended[1], status: $ended[3], seconds: ($ended[4] | tonumber),
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
-    tests: ($tested | lines | .[1] // null), version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
+    tests: ($tested | lines[1:2] | first), version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
 
 take_build "$@"
 every=${steps[*]}
