@@ -177,6 +177,9 @@ def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
     forget = command("forget", _builds, words, "owner/name", codes)
     forget.add_argument("repository", metavar="REPO")
     forget.add_argument("--yes", action="store_true", help="do not ask first")
+    words = "send a message to a target of NOTIFY_FILE"
+    notify = command("notify", _builds, words, "--test team", "0 it was taken, 1 not")
+    notify.add_argument("--test", dest="target", metavar="TARGET", required=True)
     for name, words in (
         ("pause", "let nothing start, for maintenance"),
         ("resume", "what was paused goes on"),

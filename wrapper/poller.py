@@ -18,6 +18,7 @@ from wrapper.builds import host
 from wrapper.builds.directory import Build
 from wrapper.builds.inbox import Inbox
 from wrapper.builds.lock import Locked, lock
+from wrapper.builds.notices import Notices
 from wrapper.builds.process import Pipeline
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
@@ -101,6 +102,7 @@ class Poller:
         self._calls.put(lambda: self._stop(number))
 
     def _run(self, builds: Path) -> int:
+        self._notices = Notices(builds)
         self._host = HostWatch(self._config, lambda: self._later(self._write_health))
         self._queue = Queue(
             builds,
@@ -136,6 +138,7 @@ class Poller:
             for _ in range(SIDE_BY_SIDE[lane[1]]):
                 todo.put(None)
         self._queue.look(0)
+        self._notices.stop()
         self._statuses.flush(5)
         self._write_health()
         if self._stopped_by:
@@ -337,6 +340,11 @@ class Poller:
 
     def _note(self, build: Build, result: dict[str, Any] | None) -> None:
         """A build starts (None), or has ended."""
+        if result is not None:
+            try:
+                self._notices.note(build, result)
+            except (OSError, ValueError) as e:
+                say(build.repository, f"nobody is told of {build.id}: {e}")
         if repository := self._repositories.get(build.repository):
             repository.note(build, result)
 
