@@ -7,7 +7,7 @@ _docker_build_server() {
     [poll]='--once --verbose --quiet -v -q' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
     [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
     [withdraw]='--undo' [notify]='--test' [forget]='--yes' [check]='' [doctor]='' [health]=''
-    [plan]='' [cancel]='' [pause]='' [resume]='' [promote]=''
+    [plan]='--json' [cancel]='' [pause]='' [resume]='' [promote]=''
   )
   local steps='clone npm-install version build unit-test tag-push'
 
