@@ -241,7 +241,11 @@ finish() {
     --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
     --arg tested "$(text_of tested)" --arg version "$(text_of version)" \
     --arg image "$(text_of image)" --arg pushed "$(text_of pushed)" "$result_json")
-  leave result.json "$result"$'\n'
+  if [[ ${ASIDE-} && $2 -eq 75 ]]; then
+    leave .result.json "$result"$'\n' # the poller knows whether this was its host's trouble
+  else
+    leave result.json "$result"$'\n'
+  fi
   if [[ -e $build/cancelled || -e $build/rerun ]]; then
     rm -f -- "$build"/{cancelled,rerun}
   fi
@@ -299,7 +303,7 @@ trap end_printing USR1
 echo "$line"
 
 # What an earlier run has left goes, and a container of one that was killed.
-old=("$build/result.json" "$build/.skipped")
+old=("$build"/{.,}result.json "$build/.skipped")
 for each in "${steps[@]}"; do
   for file in ${leaves[$each]}; do
     old+=("$build/$file")

@@ -91,7 +91,15 @@ def test_a_push_of_hostile_names_is_built_and_nothing_of_them_runs(
 
     assert not [*builds.rglob("canary"), *ROOT.glob("canary"), *ROOT.glob("*/canary")]
     assert sorted(p.name for p in builds.iterdir()) == sorted(
-        [".cache", ".health.json", ".lock", ".wake", "journal.jsonl", "test"]
+        [
+            ".cache",
+            ".health.json",
+            ".lock",
+            ".requests",
+            ".wake",
+            "journal.jsonl",
+            "test",
+        ]
     )
     assert os.listdir(builds / "test") == [name.split("/")[1]]
     [first, _] = sorted(builds.glob(f"{name}/*Z-*"))

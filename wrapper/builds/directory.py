@@ -147,10 +147,16 @@ class Build:
         except Locked:
             return False
 
-    def take_back(self) -> None:
-        """Takes a result away, of a run that does not count."""
+    def settle(self, counts: bool) -> None:
+        """Of an end by trouble of ours, which the pipeline has put aside: the result
+        is put in its place, or goes with the run that does not count.
+        """
+        aside = self.path / ".result.json"
         with suppress(Locked, OSError), lock(self.path / "lock", sign=False):
-            (self.path / "result.json").unlink(missing_ok=True)
+            if counts:
+                aside.rename(self.path / "result.json")
+            else:
+                aside.unlink(missing_ok=True)
 
     def close(self, status: str, message: str) -> bool:
         """Ends a build that is not running, without running it.

@@ -142,7 +142,7 @@ class Pipeline:
                 self._process = sh.Command(f"{SCRIPTS}/pipeline.sh")(
                     str(self._build.path),
                     _in=nothing,
-                    _env={**os.environ, "FROM": self._build.rerun or ""},
+                    _env={**os.environ, "FROM": self._build.rerun or "", "ASIDE": "1"},
                     _out=sink,
                     _err=sink,
                     _bg=True,

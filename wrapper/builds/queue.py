@@ -266,9 +266,10 @@ class Queue:
             code = pipeline.run()
         except Exception as e:  # no process left, say; never the end of the poller
             say(build.repository, f"{build.path} cannot be run: {e!r}")
-        if code == 75 and self._host and self._host.check():
-            build.take_back()  # it was not the build's fault: it runs once more
-            code = TERMINATED
+        if code == 75:
+            trouble = self._host is not None and self._host.check()
+            build.settle(counts=not trouble)
+            code = TERMINATED if trouble else code  # it runs once more
         self._on_end(build, code)
 
     def _prune(self) -> None:
