@@ -208,9 +208,13 @@ class Poller:
         beside = self._config.builds / ".health.json.tmp"
         # Not synced, as it is written often. A full disk is told by who needs the room.
         with suppress(OSError):
-            about = {"host": self._host.troubles, "statuses": self._statuses.refused}
-            about["requests_remaining"] = self._github.remaining
-            document = {"format": 1, **about, "repositories": repositories}
+            document = {
+                "format": 1,
+                "host": self._host.troubles,
+                "statuses": self._statuses.refused,
+                "requests_remaining": self._github.remaining,
+                "repositories": repositories,
+            }
             beside.write_text(json.dumps(document))
             beside.replace(beside.with_suffix(""))
 
