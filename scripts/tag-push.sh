@@ -88,7 +88,9 @@ sort_tags() {
 # follows_branch TAG: does it go on with the branch? A build of an older commit leaves it, unless the
 # branch was put back to that. What the mirror does not know cannot be told: then it moves.
 follows_branch() {
-  local mirror=$cache/git/$entry.git
+  local mirror
+
+  mirror=$cache/git/$(repository).git
 
   if [[ $(in_mirror rev-parse "$ref") == "$commit" ]] || ! ask "$1"; then
     return 0
@@ -100,7 +102,11 @@ follows_branch() {
   fi
 
   ask_label "$1" revision
-  if [[ $label && $label != "$commit" ]] && in_mirror merge-base --is-ancestor "$commit" "$label"; then
+  if [[ ! $label || $label == "$commit" ]]; then
+    return 0
+  fi
+
+  if in_mirror merge-base --is-ancestor "$commit" "$label"; then
     echo "tag-push.sh: $name:$1 stays at ${label:0:7}, which came after ${commit:0:7}" \
       "(push the branch back to move it)"
     return 1
