@@ -4,7 +4,8 @@
 _docker_build_server() {
   local word=${COMP_WORDS[COMP_CWORD]} command='' words='' each
   local -A options=(
-    [poll]='--once --verbose --quiet -v -q' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
+    [poll]='--once --verbose --quiet -v -q' [status]='-n --all --json'
+    [log]='-f --step --failed' [why]='--json'
     [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
     [withdraw]='--undo' [notify]='--test' [forget]='--yes' [check]='' [doctor]='' [health]=''
     [plan]='--json' [cancel]='' [pause]='' [resume]='' [promote]=''
@@ -20,7 +21,7 @@ _docker_build_server() {
 
   if [[ ! $command ]]; then
     words="${!options[*]} --config --version --help"
-  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} == --from || ${COMP_WORDS[COMP_CWORD - 1]} == --step ]]; then
+  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} =~ ^--(from|step)$ ]]; then
     words=$steps
   elif [[ $word == -* ]]; then
     words="${options[$command]} --config --help"

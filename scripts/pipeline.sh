@@ -16,8 +16,9 @@
 # INT ends the build as `cancelled`. TERM ends it without a result: a poller's goes on at the next
 # start.
 #
-# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed; 2 called wrongly,
-# 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
+# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed;
+# 2 called wrongly, 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by
+# TERM
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck disable=SC2034 # for clone.sh
@@ -265,7 +266,8 @@ result_json='
     steps: [range($noted | length) | $noted[.] as $ended | select($ended[0] == "end")
       | {name: $ended[1], status: $ended[3], seconds: ($ended[4] | tonumber),
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
-    tests: ($tested | lines[1:2] | first), version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
+    tests: ($tested | lines[1:2] | first), version: ($version | given),
+    image: ($image | given), pushed: ($pushed | lines)}'
 
 take_build "$@"
 every=${steps[*]}

@@ -95,6 +95,7 @@ def test_a_push_of_hostile_names_is_built_and_nothing_of_them_runs(
             ".cache",
             ".health.json",
             ".lock",
+            ".places",
             ".requests",
             ".wake",
             "journal.jsonl",
@@ -112,7 +113,7 @@ def test_a_push_of_hostile_names_is_built_and_nothing_of_them_runs(
     assert "shouted" in output
     assert_clean(output)
     for line in output.splitlines():
-        assert re.match(rf"(\d\d:\d\d:\d\d )?({name}|poller|prune): ", line), line
+        assert re.match(rf"([\d-]+T[\d:]+Z )?({name}|poller|prune): ", line), line
     for args in (
         ("status",),
         ("health",),
