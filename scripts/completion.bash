@@ -4,10 +4,11 @@
 _docker_build_server() {
   local word=${COMP_WORDS[COMP_CWORD]} command='' words='' each
   local -A options=(
-    [poll]='--once' [status]='-n --all --json' [log]='-f --step --failed' [why]='--json'
+    [poll]='--once --verbose --quiet -v -q' [status]='-n --all --json'
+    [log]='-f --step --failed' [why]='--json'
     [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
-    [withdraw]='--undo' [forget]='--yes' [check]='' [doctor]='' [health]=''
-    [plan]='' [cancel]='' [pause]='' [resume]='' [promote]=''
+    [withdraw]='--undo' [notify]='--test' [forget]='--yes' [check]='' [doctor]='' [health]=''
+    [plan]='--json' [cancel]='' [pause]='' [resume]='' [promote]=''
   )
   local steps='clone npm-install version build unit-test tag-push'
 
@@ -20,7 +21,7 @@ _docker_build_server() {
 
   if [[ ! $command ]]; then
     words="${!options[*]} --config --version --help"
-  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} == --from || ${COMP_WORDS[COMP_CWORD - 1]} == --step ]]; then
+  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} =~ ^--(from|step)$ ]]; then
     words=$steps
   elif [[ $word == -* ]]; then
     words="${options[$command]} --config --help"

@@ -16,8 +16,9 @@
 # INT ends the build as `cancelled`. TERM ends it without a result: a poller's goes on at the next
 # start.
 #
-# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed; 2
-# called wrongly, 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by TERM
+# Exit codes: 0 done, or skipped by [skip ci] or `paths`; else those of the step that failed;
+# 2 called wrongly, 69 locked, 75 trouble of ours, 124 a time limit, 130 cancelled, 143 ended by
+# TERM
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck disable=SC2034 # for clone.sh
@@ -239,9 +240,13 @@ finish() {
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \
     --argjson failing "$failing" --arg started_at "$started_at" --argjson skip "${#noted[@]}" \
     --arg message "$(text_of .message)" --arg steps "$(text_of steps)" \
-    --arg version "$(text_of version)" --arg image "$(text_of image)" \
-    --arg pushed "$(text_of pushed)" "$result_json")
-  leave result.json "$result"$'\n'
+    --arg tested "$(text_of tested)" --arg version "$(text_of version)" \
+    --arg image "$(text_of image)" --arg pushed "$(text_of pushed)" "$result_json")
+  if [[ ${ASIDE-} && $2 -eq 75 ]]; then
+    leave .result.json "$result"$'\n' # the poller knows whether this was its host's trouble
+  else
+    leave result.json "$result"$'\n'
+  fi
   if [[ -e $build/cancelled || -e $build/rerun ]]; then
     rm -f -- "$build"/{cancelled,rerun}
   fi
@@ -261,7 +266,8 @@ result_json='
     steps: [range($noted | length) | $noted[.] as $ended | select($ended[0] == "end")
       | {name: $ended[1], status: $ended[3], seconds: ($ended[4] | tonumber),
         attempts: ($ended[5] | tonumber), offset: ($noted[. - 1][3] | tonumber)}],
-    version: ($version | given), image: ($image | given), pushed: ($pushed | lines)}'
+    tests: ($tested | lines[1:2] | first), version: ($version | given),
+    image: ($image | given), pushed: ($pushed | lines)}'
 
 take_build "$@"
 every=${steps[*]}
@@ -299,7 +305,7 @@ trap end_printing USR1
 echo "$line"
 
 # What an earlier run has left goes, and a container of one that was killed.
-old=("$build/result.json" "$build/.skipped")
+old=("$build"/{.,}result.json "$build/.skipped")
 for each in "${steps[@]}"; do
   for file in ${leaves[$each]}; do
     old+=("$build/$file")

@@ -7,8 +7,8 @@
 # Only the image that was tested is pushed: docker pushes its first tag, the others are set by
 # digest. A full version is never overwritten: with the same image behind it the rest is completed;
 # from the same commit as another image, that one stays and gets the rest; from another commit, the
-# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, a branch's
-# tag goes back only with its branch, and a tag with the commit's digits in it is never moved. What
+# push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, the tag
+# of a branch goes back only with it, and a tag with the commit's digits in it is never moved. What
 # is withdrawn (builds/OWNER/NAME/withdrawn) moves no alias, and stands in nobody's way.
 # Cut off half-way, it is completed by running it again.
 #
@@ -85,10 +85,12 @@ sort_tags() {
   done
 }
 
-# follows_branch TAG: does it go on with the branch? A build of an older commit leaves it, unless the
-# branch was put back to that. What the mirror does not know cannot be told: then it moves.
+# follows_branch TAG: does it go on with the branch? A build of an older commit leaves it, unless
+# the branch was put back to that. What the mirror does not know cannot be told: then it moves.
 follows_branch() {
-  local mirror=$cache/git/$entry.git
+  local mirror
+
+  mirror=$cache/git/$(repository).git
 
   if [[ $(in_mirror rev-parse "$ref") == "$commit" ]] || ! ask "$1"; then
     return 0
@@ -100,7 +102,11 @@ follows_branch() {
   fi
 
   ask_label "$1" revision
-  if [[ $label && $label != "$commit" ]] && in_mirror merge-base --is-ancestor "$commit" "$label"; then
+  if [[ ! $label || $label == "$commit" ]]; then
+    return 0
+  fi
+
+  if in_mirror merge-base --is-ancestor "$commit" "$label"; then
     echo "tag-push.sh: $name:$1 stays at ${label:0:7}, which came after ${commit:0:7}" \
       "(push the branch back to move it)"
     return 1

@@ -96,6 +96,10 @@ def _add_poller(command: Callable[..., argparse.ArgumentParser]) -> None:
     codes = "0 done, 69 another polls for this folder, 130 and 143 ended by a signal"
     poll = command("poll", str, "notice pushes and build them", "", codes)
     poll.add_argument("--once", action="store_true", help="one round, then end")
+    loud = poll.add_mutually_exclusive_group()
+    words = "show what builds print (else on a terminal alone)"
+    loud.add_argument("-v", "--verbose", action="store_true", help=words)
+    loud.add_argument("-q", "--quiet", action="store_true", help="never show that")
     words = "answer over HTTP: the API and the page"
     codes = "2 called wrongly, 130 and 143 ended by a signal"
     _serve(command("serve", str, words, "--token-file F --allow steps", codes))
@@ -173,6 +177,9 @@ def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
     forget = command("forget", _builds, words, "owner/name", codes)
     forget.add_argument("repository", metavar="REPO")
     forget.add_argument("--yes", action="store_true", help="do not ask first")
+    words = "send a message to a target of NOTIFY_FILE"
+    notify = command("notify", _builds, words, "--test team", "0 it was taken, 1 not")
+    notify.add_argument("--test", dest="target", metavar="TARGET", required=True)
     for name, words in (
         ("pause", "let nothing start, for maintenance"),
         ("resume", "what was paused goes on"),
@@ -251,8 +258,11 @@ def _builds(source: str) -> Path:
         return usual_builds(source)
 
 
-def _poll(source: str, once: bool) -> int:
+def _poll(source: str, once: bool, verbose: bool, quiet: bool) -> int:
+    from wrapper.console import show_builds
     from wrapper.poller import Poller
+
+    show_builds(True if verbose else False if quiet else None)
 
     os.umask(0o027)  # builds are for their user and the folder's group
     poller = Poller(source)

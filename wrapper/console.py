@@ -17,6 +17,7 @@ _HIDDEN = re.compile(
 )
 _BEGIN = b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81"
 _lock = threading.Lock()
+_shows: bool | None = None
 
 
 def clean(text: bytes, colours: bool = False) -> bytes:
@@ -48,9 +49,19 @@ def line(words: str) -> str:
     return clean(words.encode(errors="replace")).decode().replace("\n", " ")
 
 
+def show_builds(wanted: bool | None) -> None:
+    """Is what builds print to be shown? None: on a terminal alone."""
+    global _shows
+    _shows = wanted
+
+
+def shows_builds() -> bool:
+    return os.isatty(1) if _shows is None else _shows
+
+
 def say(repository: str, words: str) -> None:
     """One line of the poller's own: time, repository, words."""
-    stamp = time.strftime("%H:%M:%S", time.gmtime())
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     _write(f"{stamp} {repository}: {line(words)}\n".encode())
 
 

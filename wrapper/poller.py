@@ -14,12 +14,15 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from wrapper.builds import host
 from wrapper.builds.directory import Build
 from wrapper.builds.inbox import Inbox
 from wrapper.builds.lock import Locked, lock
+from wrapper.builds.notices import Notices
 from wrapper.builds.process import Pipeline
 from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
+from wrapper.builds.trouble import HostWatch
 from wrapper.config.files import watch_file, watch_folder
 from wrapper.config.load import Config, remarks
 from wrapper.config.reload import ConfigWatch, changes
@@ -99,6 +102,8 @@ class Poller:
         self._calls.put(lambda: self._stop(number))
 
     def _run(self, builds: Path) -> int:
+        self._notices = Notices(builds)
+        self._host = HostWatch(self._config, lambda: self._later(self._write_health))
         self._queue = Queue(
             builds,
             self._statuses,
@@ -106,6 +111,7 @@ class Poller:
             self._note,
             self._pipeline,
             self._later,
+            self._host,
         )
         actions = Actions(
             builds, lambda: self._config.repositories, self._queue.reopen, self._later
@@ -119,6 +125,11 @@ class Poller:
         wake = watch_file(builds / ".wake", lambda: self._calls.put(self._woken))
         asked = watch_folder(requests, lambda: self._calls.put(self._inbox.look))
         say(ME, f"{len(self._repositories)} repositories, builds in {builds}")
+        for words in host.missing():
+            say(ME, words)
+        on_github = any(r.on_github for r in self._repositories.values())
+        if on_github and not self._github.token.value():
+            say(ME, "no token: no commit statuses (set GITHUB_TOKEN_FILE)")
         while not self._finished():
             self._tick()
         wake.stop()
@@ -127,6 +138,7 @@ class Poller:
             for _ in range(SIDE_BY_SIDE[lane[1]]):
                 todo.put(None)
         self._queue.look(0)
+        self._notices.stop()
         self._statuses.flush(5)
         self._write_health()
         if self._stopped_by:
@@ -196,8 +208,13 @@ class Poller:
         beside = self._config.builds / ".health.json.tmp"
         # Not synced, as it is written often. A full disk is told by who needs the room.
         with suppress(OSError):
-            about = {"requests_remaining": self._github.remaining}
-            document = {"format": 1, **about, "repositories": repositories}
+            document = {
+                "format": 1,
+                "host": self._host.troubles,
+                "statuses": self._statuses.refused,
+                "requests_remaining": self._github.remaining,
+                "repositories": repositories,
+            }
             beside.write_text(json.dumps(document))
             beside.replace(beside.with_suffix(""))
 
@@ -213,10 +230,11 @@ class Poller:
             if not self._stopped_by:
                 self._inbox.look()
             self._queue.look(0 if self._stopped_by else self._config.concurrency)
+            again = self._host.look()
         except Exception as e:  # a folder that cannot be read, say
             say(ME, _internal(e))
             return LOOK
-        return RESTLESS if self._queue.restless else LOOK
+        return RESTLESS if self._queue.restless else min(again, LOOK)
 
     def _pace(self) -> None:
         """Slows down where the quota is short; asks again at once with a new token."""
@@ -251,6 +269,7 @@ class Poller:
         if config.builds != builds:
             say(ME, f"builds stay in {builds} until the next start")
         self._config = replace(config, builds=builds)
+        self._host.configure(self._config)
         before, self._repositories = self._repositories, {}
         for name, settings in config.repositories.items():
             known = before.get(name) or Repository(name, settings, builds, self._github)
@@ -325,6 +344,11 @@ class Poller:
 
     def _note(self, build: Build, result: dict[str, Any] | None) -> None:
         """A build starts (None), or has ended."""
+        if result is not None:
+            try:
+                self._notices.note(build, result)
+            except (OSError, ValueError) as e:
+                say(build.repository, f"nobody is told of {build.id}: {e}")
         if repository := self._repositories.get(build.repository):
             repository.note(build, result)
 

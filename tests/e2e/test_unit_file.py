@@ -13,7 +13,8 @@ README = (ROOT / "README.md").read_text()
 
 def units():
     """The poller's, and that of serve."""
-    return re.findall(r"```ini\n# /etc/systemd/system/\S+\n(.*?)```", README, re.S)
+    text = README + (ROOT / "wrapper/web/README.md").read_text()
+    return re.findall(r"```ini\n# /etc/systemd/system/\S+\n(.*?)```", text, re.S)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")

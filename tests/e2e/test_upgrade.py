@@ -73,10 +73,11 @@ def test_what_waits_and_what_was_interrupted_is_built(upgraded, run_poller, name
 
 def test_it_is_listed(upgraded, name):
     folder, config, _ = upgraded
-    rows = {r.split()[1]: r for r in command(config, "status").splitlines()[1:]}
+    listed = command(config, "status", "--all", "--json")
+    rows = {one["id"]: one["status"] for one in json.loads(listed)["builds"]}
     ends = {FINISHED: "success", INTERRUPTED: "interrupted", WAITING: "queued"}
     for build, state in (ends | {BY_HAND: "staged"}).items():
-        assert state in rows[build]
+        assert state == rows[build]
     commit = json.loads((folder / WAITING / "build.json").read_text())["commit"]
     assert "success: 1.0.1-main.2.g1234567" in command(config, "why", commit)
 

@@ -147,7 +147,7 @@ all_succeed() {
 
 @test "result.json says what happened, step by step" {
   build=$prepared
-  [[ $(result 'keys_unsorted | join(" ")') == "format status failed_step exit_code message failing started_at finished_at steps version image pushed" ]]
+  [[ $(result 'keys_unsorted | join(" ")') == "format status failed_step exit_code message failing started_at finished_at steps tests version image pushed" ]]
   [[ $(result '[.format, .status, .failed_step, .exit_code, .message] | tostring') == '[1,"success",null,0,null]' ]]
   [[ $(result '.started_at <= .finished_at and (.finished_at | fromdate) <= now') == true ]]
   [[ $(result '[.steps[].name] | join(" ")') == "${all_steps[*]}" ]]
@@ -598,4 +598,16 @@ all_succeed() {
   stage
   run -1 "$scripts/pipeline.sh" "$build"
   [[ $(jq -r .message "$build/result.json") == "npm-install.sh: "*xxx && $(wc -c <"$build/result.json") -lt 10000 ]]
+}
+
+@test "of 300 tests the one that is red is what the build says" {
+  sample app
+  commit app test.js 'const test = require("node:test");
+for (let n = 1; n <= 300; n++) test(`adds ${n}`, () => { if (n === 150) throw Error("no"); });'
+  configure app
+  stage
+  run "$scripts/pipeline.sh" "$build"
+  [[ $status -eq 1 && $(jq -r '.failing | map(.text) | join("|")' "$build/result.json") =~ ^(not\ ok\ 150\ -|✖)\ adds\ 150[^|]*$ ]]
+  line=$(jq '.failing[0].line' "$build/result.json")
+  [[ $(sed -n "${line}p" "$build/console.log") == *"adds 150"* ]]
 }

@@ -136,7 +136,15 @@ class Poller:
         self, config: Path, log: Path, env: dict[str, str], *args: str
     ) -> None:
         self._log = log
-        command = [sys.executable, "-m", "wrapper", "poll", "--config", str(config)]
+        command = [
+            sys.executable,
+            "-m",
+            "wrapper",
+            "poll",
+            "-v",
+            "--config",
+            str(config),
+        ]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*command, *args],

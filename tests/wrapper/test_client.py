@@ -115,7 +115,7 @@ def test_what_troubles_all_is_said_once_and_when_it_is_over(client, github, capf
             client.page(client.feed("o/n"))
     client.page(client.feed("o/n"))
     client.page(client.feed("o/n"))
-    said = [line[9:] for line in capfd.readouterr().out.splitlines()]
+    said = [line[21:] for line in capfd.readouterr().out.splitlines()]
     assert len(said) == 3 and said[2] == "poller: GitHub answers again"
     assert "refuses the token" in said[0] and "cannot reach" in said[1]
 

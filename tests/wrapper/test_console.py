@@ -44,7 +44,7 @@ def test_nothing_is_left_to_control_a_terminal(data):
 
 def test_a_line_is_one_line(capfd):
     console.say("o/n", "a\nb\r\x1b[1mc")
-    assert capfd.readouterr().out[8:] == " o/n: a b c\n"
+    assert capfd.readouterr().out[20:] == " o/n: a b c\n"
 
 
 def relayed(capfd, *writes):

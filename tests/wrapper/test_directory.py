@@ -78,7 +78,7 @@ def test_a_build_is_closed_once_and_not_while_it_runs(make):
     assert (result["status"], result["message"]) == ("superseded", "by x")
     assert result["steps"] == result["pushed"] == result["failing"] == []
     keys = ["status", "failed_step", "exit_code", "message", "failing", "started_at"]
-    keys += ["finished_at", "steps", "version", "image", "pushed"]
+    keys += ["finished_at", "steps", "tests", "version", "image", "pushed"]
     assert list(result) == ["format", *keys]  # in pipeline.sh's order
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.parts import ROOT
 from wrapper.builds.failing import HEAD, failing
+from wrapper.builds.marks import headline
 
 
 def lines(text, begin=0, end=None, step="build"):
@@ -114,3 +115,103 @@ def test_a_large_log_takes_neither_long_nor_room(tmp_path, begin, filler, end):
     done = run(log, "build", 0, log.stat().st_size)
     assert time.monotonic() - start < 3  # 0.1 to 0.3 s where nothing else runs
     assert done.returncode == 0
+
+
+RECORDED = ROOT / "tests/support/failing"
+EXPECTED = {
+    "node-tap": "not ok 150 - adds 150",
+    "node-spec": "✖ adds 150",
+    "jest": "● adds 150",
+    "mocha": "1) adds 150:",
+    "vitest": "FAIL  a.test.js > adds 150",
+    "tap": "not ok 150 - adds 150",
+    "tsc": "a.ts(1,7): error TS2322: Type 'string' is not assignable to type 'number'.",
+    "eslint": "1:17  error    'nothing' is not defined",
+    "npm-ci": "npm error The `npm ci` command can only install with an existing",
+    "buildkit": "Error: Cannot find module '/app/missing.js'",
+    "classic": "Error: Cannot find module '/app/missing.js'",
+}
+
+
+@pytest.mark.parametrize("tool", sorted(EXPECTED))
+def test_the_line_that_a_real_tool_marks(tool):
+    text = (RECORDED / f"{tool}.txt").read_bytes()
+    coloured = re.sub(rb"(?m)^(?=.)", b"\x1b[0m\x1b[31m", text)
+    for bytes_ in text, coloured, text.replace(b"\n", b"\r\n"):
+        found = lines(b"before\n" + bytes_, 7)
+        line = headline([text for _, _, text in found])
+        assert line and line.startswith(EXPECTED[tool])
+        for number, offset, _ in found:
+            assert (b"before\n" + bytes_)[:offset].count(b"\n") == number - 1
+    if tool not in ("buildkit", "classic", "npm-ci"):
+        assert len(found) == 1
+
+
+def test_what_a_recording_is_of_is_known():
+    assert {p.stem for p in RECORDED.glob("*.txt")} == EXPECTED.keys() | {"npm-script"}
+
+
+def test_builders_name_their_step():
+    for tool, step in ("buildkit", "[4/4] RUN "), ("classic", "Step 4/4 : RUN "):
+        first, *_, last = lines((RECORDED / f"{tool}.txt").read_bytes())
+        assert first[2].startswith(step + "cd /app && node missing.js")
+        assert "node missing.js" in last[2]
+
+
+MOCHA = b"""
+  0 passing (2ms)
+  2 failing
+
+  1) the sum
+       of two
+         adds:
+     Error: no
+  2) alone:
+     Error: no
+"""
+NESTED = b"""# Subtest: sums
+    # Subtest: adds
+    not ok 1 - adds
+    # Subtest: later
+    not ok 2 - later # TODO one day
+    1..2
+not ok 1 - sums
+# Subtest: alone
+not ok 2 - alone
+"""
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (MOCHA, ["adds:", "2) alone:"]),
+        (NESTED, ["not ok 1 - adds", "not ok 2 - alone"]),
+        (b"not ok 1 - a\nnot ok 2 - b # SKIP\n", ["not ok 1 - a"]),
+        (b"FAIL ./a.test.js\n  \xe2\x97\x8f Console\n", ["FAIL ./a.test.js"]),
+        (b"1) a list\n2) of a program\n", ["1) a list", "2) of a program"]),
+    ],
+    ids=["mocha's suites", "TAP in TAP", "TAP that is passed over", "jest", "no mark"],
+)
+def test_marks(text, expected):
+    assert [said.strip() for _, _, said in lines(text)] == expected
+
+
+def test_of_many_the_first_five():
+    text = b"".join(b"not ok %d - a\n" % n for n in range(1, 99)) + b"end\n"
+    assert [said for _, _, said in lines(text)] == [
+        f"not ok {n} - a" for n in range(1, 6)
+    ]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_mark_behind_a_long_line(end):
+    text = b"x" * (3 << 20) + b"\nnot ok 1 - a" + end
+    assert lines(text) == [(2, (3 << 20) + 1, "not ok 1 - a")]
+
+
+def test_nodes_runner_as_it_is_here(tmp_path):
+    test = "test('adds', () => {}); test('takes away', () => { throw Error('no'); })"
+    (tmp_path / "a.test.js").write_text(f"const test = require('node:test'); {test}")
+    done = subprocess.run(["node", "--test"], cwd=tmp_path, capture_output=True)
+    line = headline([said for _, _, said in lines(done.stdout)])
+    assert done.returncode and line and "takes away" in line, done.stdout

@@ -1,5 +1,6 @@
 """Scripts and how they are started, told to end, and shown."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,14 @@ from wrapper import console
 from wrapper.builds import process as run
 from wrapper.builds.directory import Build
 from wrapper.builds.process import Failed, Pipeline, call
+
+
+@pytest.fixture(autouse=True)
+def shown():
+    """What builds print is shown."""
+    console.show_builds(True)
+    yield
+    console.show_builds(None)
 
 
 @pytest.fixture
@@ -114,6 +123,28 @@ def test_a_pipeline_shows_its_output_and_gives_its_code(script, tmp_path, capfd)
     assert Pipeline(build(tmp_path)).run() == 7
     shown = capfd.readouterr().out.splitlines()
     assert shown == [f"o/n: out {build(tmp_path).path}", "o/n: err"]
+
+
+def test_elsewhere_a_pipeline_is_a_line_for_each_step(script, tmp_path, capfd):
+    console.show_builds(False)
+    one = build(tmp_path)
+    one.path.mkdir(parents=True)
+    about = {"ref": "refs/heads/main", "commit": "1a2b3c4" * 6}
+    (one.path / "build.json").write_text(json.dumps(about))
+    earlier = "begin\tclone\t2026-11-22T05:10:00.000000Z\t1\n"
+    earlier += "end\tclone\tx\tfailure\t9.0\t1\t2\n"
+    (one.path / "steps").write_text(earlier)  # of an earlier run
+    step = r"at=$(date -u +%FT%T.%6NZ); printf 'begin\t%s\t%s\t1\n' $1 $at >>$steps"
+    step += r"; printf 'end\t%s\t%s\t%s\t4.25\t1\t2\n' $1 $at $2 >>$steps"
+    script(
+        "pipeline.sh",
+        f"steps=$1/steps; step() {{ {step}; }}\n"
+        "step clone success; yes | head -c 999999; step build failure; exit 1",
+    )
+    assert Pipeline(one).run() == 1
+    shown = [line[21:] for line in capfd.readouterr().out.splitlines()]
+    name = "o/n main 1a2b3c4"
+    assert shown == [f"{name}: clone 4.2 s", f"{name}: build failure 4.2 s"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -59,3 +59,24 @@ def test_what_was_published():
     pushed = [f"{name}:{tag}@sha256:{'a' * 64}" for tag in ("1.2.3", "1.2", "latest")]
     result = {"version": "1.2.3", "pushed": pushed}
     assert verdict.published(result) == "1.2.3 as 1.2.3, 1.2, latest"
+
+
+def test_what_failed_comes_before_who_says_so():
+    line = {"line": 752, "offset": 9, "text": "    not ok 150 - adds 150"}
+    result = {"status": "failure", "failed_step": "unit-test", "failing": [line]}
+    result |= {"message": "unit-test.sh: npm test failed with exit code 1"}
+    said = verdict.words(result)
+    assert said.startswith(
+        "failure at unit-test: not ok 150 - adds 150 (unit-test.sh: "
+    )
+    last = {"line": 1, "offset": 0, "text": "  operator: 'strictEqual'"}
+    said = verdict.words(result | {"failing": [last]})
+    assert (
+        said == "failure at unit-test: unit-test.sh: npm test failed with exit code 1"
+    )
+
+
+def test_a_success_without_tests_says_so():
+    result = {"status": "success", "version": "1.4.2", "tests": "skipped: no script"}
+    assert verdict.words(result) == "success (tests skipped: no script): 1.4.2"
+    assert verdict.words(result | {"tests": "passed"}) == "success: 1.4.2"

@@ -1,9 +1,10 @@
 """Which lines of console.log say why a step failed.
 
 python -P -m wrapper.builds.failing LOG STEP BEGIN END prints one line of JSON: of what
-STEP printed between those byte offsets the last lines that say anything, at most five,
-each as {"line": its number in the whole file, from 1, "offset": its first byte, "text":
-at most 300 characters, none of them for control}; [] where there is none.
+STEP printed between those byte offsets the lines that a tool has marked as failures
+(marks.py), else the last ones that say anything. At most five, each as {"line": its
+number in the whole file, from 1, "offset": its first byte, "text": at most 300
+characters, none of them for control}; [] where there is none.
 Exit code 1 where LOG cannot be read; then it prints [] too.
 
 The log may have any size, and so may each line of it: nothing is read as a whole.
@@ -14,12 +15,14 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from wrapper.builds.marks import HINT, OF_BUILDKIT, Marks
 from wrapper.console import clean
 
 MOST = 5
 WIDTH = 300  # characters
 HEAD = 8192  # bytes of a line that are looked at
 LOOK = 20000  # lines that are passed over, before it is given up
+FAR = 8 << 20  # bytes before the end of a step in which marks are looked for
 BLOCK = 1 << 20
 
 
@@ -31,23 +34,61 @@ class Line(NamedTuple):
 
 def failing(log: BinaryIO, step: str, begin: int, end: int) -> list[Line]:
     """The lines, oldest first, of a file opened for reading bytes."""
+    end = min(end, log.seek(0, 2))
+    found = _marked(log, begin, end) or _last(log, step, begin, end)
+    lines = []
+    number, counted = 1, 0
+    for offset, text in found:
+        number += _newlines(log, counted, offset)
+        counted = offset
+        lines.append(Line(number, offset, text))
+    return lines
+
+
+def _marked(log: BinaryIO, begin: int, end: int) -> list[tuple[int, str]]:
+    """Offset and text of the first lines that a tool has marked."""
+    marks = Marks()
+    found: dict[int, str] = {}
+    for offset, line in _hinted(log, max(begin, end - FAR), end):
+        text = _text(line)
+        marks.take(text, offset)
+        found[offset] = OF_BUILDKIT.sub("", text, count=1)[:WIDTH]
+    return [(offset, found[offset]) for offset in marks.best()[:MOST]]
+
+
+def _hinted(log: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """The lines between two offsets that may be marked, with where each begins."""
+    while begin < end and (block := _read(log, begin, min(end, begin + BLOCK))):
+        last = block.rfind(b"\n") + 1
+        if begin + len(block) < end and last:  # the rest comes with the next
+            block = block[:last]
+        after = 0
+        for hint in HINT.finditer(block):
+            if hint.start() < after:  # of a line that was taken
+                continue
+            start = block.rfind(b"\n", 0, hint.start()) + 1
+            after = (block.find(b"\n", hint.start()) + 1) or len(block) + 1
+            yield begin + start, block[start : min(after - 1, start + HEAD)]
+        begin += len(block)
+
+
+def _last(log: BinaryIO, step: str, begin: int, end: int) -> list[tuple[int, str]]:
+    """Offset and text of the last lines that say anything, oldest first."""
     # The reason in the script's own words is the build's message already.
     complaints = f"{step}.sh: ".encode(), b"pipeline.sh: "
     found: list[tuple[int, str]] = []
     for looked, (offset, stop) in enumerate(_lines_backwards(log, begin, end)):
         head = _read(log, offset, min(stop, offset + HEAD))
-        text = clean(head.replace(b"\t", b" ")).decode().replace("\n", " ").rstrip()
+        text = _text(head)
         if text and not head.startswith(complaints):
             found.append((offset, text[:WIDTH]))
         if len(found) == MOST or looked == LOOK:
             break
-    lines = []
-    number, counted = 1, 0
-    for offset, text in reversed(found):
-        number += _newlines(log, counted, offset)
-        counted = offset
-        lines.append(Line(number, offset, text))
-    return lines
+    return found[::-1]
+
+
+def _text(line: bytes) -> str:
+    return clean(line.replace(b"\t", b" ")).decode().replace("\n", " ").rstrip()
 
 
 def _lines_backwards(log: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -55,7 +96,7 @@ def _lines_backwards(log: BinaryIO, begin: int, end: int) -> Iterator[tuple[int,
 
     Empty lines and white space at an end are passed over in blocks.
     """
-    stop = min(end, log.seek(0, 2))
+    stop = end
     while (stop := _end_of_text(log, begin, stop)) > begin:
         start = _begin_of_line(log, begin, stop)
         yield start, stop

@@ -74,6 +74,13 @@ def tools() -> Iterator[Finding]:
         yield Finding(WARN, words)
 
 
+def missing() -> list[str]:
+    """Tools that are not there, in words; quickly, whatever their version."""
+    wanted = _TOOLS | {docker(): ("", "install docker, or name another in DOCKER")}
+    absent = {tool: why for tool, (_, why) in wanted.items() if not shutil.which(tool)}
+    return [f"{tool}: not found ({why})" for tool, why in absent.items()]
+
+
 def _tool(known: tuple[str, tuple[str, str]]) -> Finding:
     tool, (least, advice) = known
     code, out, error = run(tool, "--version")

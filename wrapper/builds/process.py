@@ -10,13 +10,17 @@ import selectors
 import signal
 import subprocess
 import threading
+import time
+from datetime import datetime
 from itertools import pairwise
 
 import sh
 
 from wrapper import SCRIPTS, console
 from wrapper.builds.directory import Build
+from wrapper.builds.steps import read_steps
 
+LOOKS = 0.5  # seconds between two looks at how far a build is
 MOST = 16 << 20  # bytes that a script may print; 50,000 refs are 4 of it
 LAST = 1 << 16  # bytes kept of what it has to say of itself
 
@@ -28,6 +32,21 @@ def last_words(text: str) -> str:
         if line == "fatal: Could not read from remote repository.":
             return before
     return lines[-1] if lines else ""
+
+
+def _drop(source: int, _: str) -> None:
+    """Reads a pipe to its end, and closes it."""
+    with open(source, "rb", buffering=0) as pipe:
+        while pipe.read(1 << 16):
+            pass
+
+
+def _seconds(text: str) -> float:
+    """Epoch seconds of a time in RFC 3339; 0 where it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 class Failed(Exception):
@@ -95,7 +114,9 @@ def _read(process: subprocess.Popen[bytes], most: int) -> tuple[bytearray, bytea
 
 
 class Pipeline:
-    """One run of pipeline.sh on a build, its output relayed to the terminal."""
+    """One run of pipeline.sh on a build. Its output is relayed to the terminal; where
+    that is not wanted there is a line for each step.
+    """
 
     def __init__(self, build: Build) -> None:
         self._build = build
@@ -106,10 +127,14 @@ class Pipeline:
     def run(self) -> int:
         """Returns its exit code, once it has ended and its last line was shown."""
         source, sink = os.pipe()
-        relay = threading.Thread(
-            target=console.relay, args=(source, self._build.repository), daemon=True
-        )
+        shows = console.shows_builds()
+        work, about = (console.relay, self._build.repository) if shows else (_drop, "")
+        relay = threading.Thread(target=work, args=(source, about), daemon=True)
         relay.start()
+        ended = threading.Event()
+        if not shows:
+            tell = threading.Thread(target=self._tell_steps, args=(ended,), daemon=True)
+            tell.start()
         try:
             with self._lock, open(os.devnull) as nothing:
                 if self._signal:
@@ -117,7 +142,7 @@ class Pipeline:
                 self._process = sh.Command(f"{SCRIPTS}/pipeline.sh")(
                     str(self._build.path),
                     _in=nothing,
-                    _env={**os.environ, "FROM": self._build.rerun or ""},
+                    _env={**os.environ, "FROM": self._build.rerun or "", "ASIDE": "1"},
                     _out=sink,
                     _err=sink,
                     _bg=True,
@@ -129,7 +154,26 @@ class Pipeline:
             os.close(sink)
         self._process.wait()
         relay.join(2)  # a stray child may hold its end open
+        ended.set()
+        if not shows:
+            tell.join(2)
         return int(self._process.exit_code)
+
+    def _tell_steps(self, ended: threading.Event) -> None:
+        """Says how each step has ended, while the pipeline runs, and what came last."""
+        build = self._build
+        ref = build.ref.removeprefix("refs/heads/").removeprefix("refs/")
+        name = f"{build.repository} {ref} {build.commit[:7]}"
+        begin = time.time()
+        done, told = False, 0
+        while not done:
+            done = ended.wait(LOOKS)
+            steps = [s for s in read_steps(build.path) if s.status is not None]
+            steps = [step for step in steps if _seconds(step.began) >= begin - 1]
+            for step in steps[told:]:
+                how = "" if step.status == "success" else f" {step.status}"
+                console.say(name, f"{step.name}{how} {step.seconds:.1f} s")
+            told = max(told, len(steps))
 
     def signal(self, number: int) -> None:
         """TERM or INT for everything the pipeline has started."""

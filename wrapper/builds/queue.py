@@ -14,9 +14,11 @@ from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, Pipeline, call
 from wrapper.builds.skips import SKIPPED, Answer, Skips, leaves_unbuilt
 from wrapper.builds.statuses import Statuses
+from wrapper.builds.trouble import HostWatch
 from wrapper.console import say
 
 RUNS = 3  # of a build that ends without a result, before it is an error
+TERMINATED = 143  # it was ended, and goes on later
 PAUSE = 10.0  # seconds to the next run, on a disk too full for any result
 
 
@@ -31,11 +33,13 @@ class Queue:
         note: Callable[[Build, dict[str, Any] | None], None],
         pipeline: Callable[[Build], Pipeline] = Pipeline,
         later: Callable[[Callable[[], object]], object] = lambda call: call(),
+        host: HostWatch | None = None,
     ) -> None:
         """on_end is called in a build's thread, with what ended() is to be given.
 
         note is called in the queue's thread when a build starts (None) or has ended.
         later, called in any thread, has a call made in the queue's, and then a look.
+        As long as host has a trouble, nothing starts.
         """
         self.restless = False  # waits for something that nobody will tell us of
         self._builds = builds
@@ -43,6 +47,7 @@ class Queue:
         self._on_end = on_end
         self._note = note
         self._pipeline = pipeline
+        self._host = host
         self._skips = Skips(later)
         self._running: dict[str, tuple[Build, Pipeline]] = {}  # by repository
         self._places: dict[str, int] = {}  # among those that run, by repository
@@ -74,6 +79,8 @@ class Queue:
                 words.add(f"{paused[0]} is there: nothing starts until it is gone")
             if paused or early:
                 self.restless = True
+            elif self._host and self._host.troubles:
+                continue  # it says so itself
             elif len(self._running) < concurrency:
                 place = slots.take(self._builds, concurrency)
                 if place is None:  # steps by hand have them all
@@ -126,6 +133,10 @@ class Queue:
             if build.id in before or not build.ours:
                 settled.add(build.id)
                 continue
+            if self._runs_here(build):  # its result counts when the pipeline has ended
+                self._tell(build, None)
+                busy = True
+                continue
             result = build.result()
             if result is not None and self._leaves_unbuilt(build, result):
                 continue  # told when that is done, so that a crash loses nothing
@@ -134,16 +145,17 @@ class Queue:
             if result is not None:
                 continue
             if build.repository in self._running:
-                mine, _ = self._running[build.repository]
                 busy = True
-                if build.id == mine.id:
-                    continue
             elif held(build.path / "lock"):  # by hand, or left by a poller that died
                 busy = self.restless = True
                 continue
             waiting.append(build)
         undecided = self._supersede(waiting, busy)
         return [] if busy or waiting[:1] == undecided[:1] else waiting
+
+    def _runs_here(self, build: Build) -> bool:
+        mine, _ = self._running.get(build.repository, (None, None))
+        return mine is not None and mine.id == build.id
 
     def _supersede(self, waiting: list[Build], busy: bool) -> list[Build]:
         """Ends, and takes out, those that need not run. Of those it returns it is not
@@ -254,6 +266,10 @@ class Queue:
             code = pipeline.run()
         except Exception as e:  # no process left, say; never the end of the poller
             say(build.repository, f"{build.path} cannot be run: {e!r}")
+        if code == 75:
+            trouble = self._host is not None and self._host.check()
+            build.settle(counts=not trouble)
+            code = TERMINATED if trouble else code  # it runs once more
         self._on_end(build, code)
 
     def _prune(self) -> None:

@@ -48,6 +48,7 @@ class Statuses:
         self._owed: dict[str, _Owed] = {}
         self._changed = threading.Condition()
         self._trouble = ""
+        self.refused = ""  # why GitHub refuses them, where only a person can help
         self._stopped = False
         threading.Thread(target=self._work, name="statuses", daemon=True).start()
 
@@ -110,11 +111,13 @@ class Statuses:
         try:
             if wished and self._github.token.value() and shown != wanted:
                 self._post(build, wanted)
+                self.refused = ""
             shown, self._trouble = wanted, ""
         except Trouble as e:
             if str(e) != self._trouble and not e.everywhere:
                 say(build.repository, f"commit status: {e}")
             self._trouble = str(e)
+            self.refused = f"{build.repository}: {e}" if e.slow else self.refused
             owed.tries += 1
             now = time.monotonic()
             wait = SELDOM if e.slow else min(RETRY * 2**owed.tries, SELDOM)

@@ -7,13 +7,20 @@ result can be missing or odd, since the file may be an older version's, or damag
 from datetime import datetime
 from typing import Any
 
+from wrapper.builds.marks import headline
+
 
 def words(result: dict[str, Any]) -> str:
     """A sentence: failure at build: no Dockerfile in src/"""
     status = str(result.get("status", "unknown"))
     if status == "success":
-        return f"success: {result.get('version')}"
+        tests = str(result.get("tests") or "")
+        skipped = f" (tests {tests})" if tests.startswith("skipped") else ""
+        return f"success{skipped}: {result.get('version')}"
     message = result.get("message")
+    line = headline([str(one["text"]) for one in failing(result)])
+    if line:  # what failed, before who says so
+        message = f"{line} ({message})" if message else line
     if status == "skipped":
         message = message or "the head commit says [skip ci]"
     step = f" at {result['failed_step']}" if result.get("failed_step") else ""

@@ -2,6 +2,7 @@
 
 import time
 
+from wrapper.builds import overview
 from wrapper.builds.directory import Newer, read_json
 from wrapper.builds.lock import held
 from wrapper.config.load import Config
@@ -21,7 +22,16 @@ def run(config: Config) -> int:
         print(e)
         return 1
     known = document.get("repositories", {})
-    code = 0
+    about = overview.poller(config.builds)
+    ill_host = [f"nothing starts: {words}" for words in about["troubles"]]
+    if refused := document.get("statuses"):
+        ill_host.append(f"commit statuses are refused: {refused}")
+    for words in ill_host:
+        print(line(words))
+    for name in about["paused"]:
+        what = "everything" if name == "*" else name
+        print(line(f"{what} is paused (docker-build-server resume)"))
+    code = int(bool(ill_host))
     for name in config.repositories:
         ill = _ill(known.get(name), config)
         code = code or int(bool(ill))
@@ -47,6 +57,8 @@ def _ill(seen: dict[str, float | str] | None, config: Config) -> str:
     if untold and time.time() - untold > PATIENCE * config.poll_sweep:
         age = time.time() - untold
         late.append(f"git has shown a push for {age:.0f} s that no event tells of")
+    if seen.get("unmatched"):
+        late.append('"branches" and "tags" match nothing that git has')
     return "; ".join(filter(None, [*late, str(seen["trouble"])]))
 
 

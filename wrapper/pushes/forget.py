@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 from wrapper.builds import journal
@@ -10,7 +11,7 @@ from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, call
 from wrapper.builds.requests import TEMPORARY, Answer, Refused
 
-CACHES = "git", "node_modules", "npm", "contexts"  # in builds/.cache
+CACHES = "git", "install", "node_modules", "contexts"  # in builds/.cache
 
 
 def forget(builds: Path, repository: str, by: str) -> Answer:
@@ -21,6 +22,9 @@ def forget(builds: Path, repository: str, by: str) -> Answer:
         if held(build.path / "lock"):
             words = "is being worked on (docker-build-server cancel)"
             raise Refused(1, f"{build.name} {words}")
+    # Entries may share a repository and its caches, which can be thrown away.
+    names = {repository, *(build.setting("repository") or "" for build in known[-1:])}
+    names.discard("")
     for build in known:  # prune.sh knows such a name: it removes its images, then it
         build.path.rename(folder / f".pruned.{build.id}")
     try:
@@ -30,9 +34,9 @@ def forget(builds: Path, repository: str, by: str) -> Answer:
     if any(folder.glob(".pruned.*")):  # another prune is at work, say
         words = "not all of its builds are removed yet (try again)"
         raise Refused(TEMPORARY, f"{repository}: {words}")
-    for cache in CACHES:
+    for cache, name in product(CACHES, names):
         for ending in "", ".lock", ".git", ".git.lock":
-            _remove(builds / ".cache" / cache / f"{repository}{ending}")
+            _remove(builds / ".cache" / cache / f"{name}{ending}")
     _remove(folder)
     with suppress(OSError):  # its owner may have others
         folder.parent.rmdir()

@@ -26,7 +26,7 @@ from wrapper.github.feed import News, merged, news, without
 from wrapper.pushes.backoff import Backoff
 from wrapper.pushes.latest import LatestBuilds
 from wrapper.pushes.moves import compare, passed
-from wrapper.pushes.stager import Line, Stager, heads
+from wrapper.pushes.stager import Line, Stager, excluded, heads
 from wrapper.pushes.state import ETag, State, Waiting, from_builds, load
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ class Repository:
         self.git = Backoff(lambda words: say(name, words))
         self.spacing = 60.0  # seconds from one poll to the next, as they are now
         self.lag: float | None = None  # seconds from the last push to its staging
+        self.unmatched = False  # do the filters match none of its branches and tags?
         self.untold = 0.0  # epoch seconds: since when git shows what no event tells of
         self._builds = builds
         self._github = github
@@ -162,6 +163,7 @@ class Repository:
             "trouble": self.trouble(),
             "lag": self.lag,
             "untold": self.untold,
+            "unmatched": self.unmatched,
         }
 
     def hurry(self) -> None:
@@ -212,6 +214,11 @@ class Repository:
         stager.default = default
         # With another url it is another repository, unless one ref is where it was.
         known = state.refs or {}
+        self.unmatched = all(excluded(self.settings, ref) for ref in found)
+        if self.unmatched:
+            has = ", ".join(ref.split("/", 2)[2] for ref in list(found)[:5])
+            words = '"branches" and "tags" match nothing'
+            self._say_once(f"{words} (git has: {has or 'none yet'})")
         if state.refs is None or (
             state.url != url and not found.items() & known.items()
         ):
