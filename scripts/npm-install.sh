@@ -60,7 +60,7 @@ read_lock_file() {
 # list_parts: sets $folders, of the project and of the parts of its workspace, $scripted, the names
 # of the packages whose scripts run, and $own, the project's.
 list_parts() {
-  local folder name i
+  local folder name i scripts_of_npm
   local -a names=()
   folders=()
   mapfile -t scripted < <(facts script)
@@ -74,11 +74,12 @@ list_parts() {
     fi
   done < <(facts folder)
 
+  scripts_of_npm='"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:'
   inside "${folders[@]}" "${folders[@]/%//package.json}"
   folders=("${folders[@]#"$root/"}")
   for i in "${!folders[@]}"; do
-    if [[ ${folders[i]} != . ]] && grep -qsE '"(pre|post)?(install|prepare|prepublish)"[[:space:]]*:' \
-      -- "${folders[i]}/package.json"; then
+    if [[ ${folders[i]} != . ]] \
+      && grep -qsE "$scripts_of_npm" -- "${folders[i]}/package.json"; then
       scripted+=("${names[i]}")
     fi
   done

@@ -19,7 +19,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 export HOME=${HOME:-~} # as the list of users has it, where a service has none
-limits=()
+limits=() groups=()
 user=65534
 as_root=''
 if [[ $EUID -eq 0 ]]; then
@@ -78,8 +78,8 @@ plan_mounts() {
   done
 }
 
-# show PATH: makes it visible, read-only, where it is hidden; but not a folder that is hidden itself,
-# or above one, say a home in PATH.
+# show PATH: makes it visible, read-only, where it is hidden; but not a folder that is hidden
+# itself, or above one, say a home in PATH.
 show() {
   local folder
   for folder in "${hidden[@]}"; do
@@ -163,9 +163,9 @@ clean_environment() {
 }
 
 # limit MEMORY PIDS: sets $limits, a command that runs others within them; or puts this process into
-# cgroups of its own, $groups.
+# cgroups of its own, $groups, out of $origins.
 limit() {
-  limits=() groups=()
+  limits=() groups=() origins=()
   systemd_limits "$@" || cgroup_limits "$(numfmt --from=iec "${1^^}")" "$2" 2>/dev/null
 }
 
@@ -183,6 +183,7 @@ cgroup_limits() {
     return
   fi
 
+  origins=("/sys/fs/cgroup$own")
   for above in "/sys/fs/cgroup${own%/}" "/sys/fs/cgroup${own%/*}"; do
     if echo '+memory +pids' >"$above/cgroup.subtree_control" \
       && enter_group "$above" memory.max "$1" memory.swap.max 0 pids.max "$2"; then
@@ -196,6 +197,7 @@ cgroup_limits() {
 # has left that was killed goes.
 enter_group() {
   local group=$1/docker-build-server.$$ old
+  origins+=("$1")
   for old in "${group%.*}".*; do
     if [[ ! -e /proc/${old##*.} ]]; then
       rmdir -- "$old" || true
@@ -231,14 +233,15 @@ systemd_limits() {
 # leave_groups: removes the cgroups, with this process outside, and ends what is left in them. What
 # it says is whether the kernel ended something in them for want of memory.
 leave_groups() {
-  local folder killed=1 _
+  local i folder killed=1 _
   local -a left
 
-  for folder in "${groups[@]}"; do
+  for i in "${!groups[@]}"; do
+    folder=${groups[i]}
     if grep -qsE '^oom_kill [1-9]' "$folder/memory.oom_control" "$folder/memory.events"; then
       killed=0
     fi
-    echo "$$" >"${folder%/*}/cgroup.procs" || true
+    echo "$$" >"${origins[i]}/cgroup.procs" || continue
     for _ in {1..500}; do
       if rmdir -- "$folder"; then
         break
@@ -252,8 +255,8 @@ leave_groups() {
 
 # confine COMMAND...: runs it within the limits, in a PID namespace where one can be had. That ends
 # with its first process, and then nothing in it lives any more (bubblewrap by itself comes back
-# before that). It is a bash, as a process with the number 1 sleeps through any TERM that it does not
-# handle, and npm handles none.
+# before that). It is a bash, as a process with the number 1 sleeps through any TERM that it does
+# not handle, and npm handles none.
 confine() {
   local wait_for_it='trap "exit 143" TERM; "$@" & wait "$!"'
   local -a private=(--pid --fork --kill-child --mount-proc) namespace=()
@@ -335,7 +338,6 @@ for each in /proc/self/fd/*; do
   fi
 done
 
-groups=() limits=()
 if ! limit "$memory" "$pids"; then
   echo "cage.sh: no limits on memory and processes: neither systemd nor a cgroup can be had"
 fi
