@@ -16,7 +16,7 @@ teardown() {
   end_jobs
   rm -rf "$place" "/etc/cage-$$"
   if id "cage-$$" >"$BATS_TEST_TMPDIR/id" 2>&1; then
-    userdel "cage-$$"
+    until_true userdel "cage-$$"
   fi
 }
 
