@@ -136,3 +136,19 @@ def test_a_repository_without_events_is_well_by_its_comparisons(ask):
     assert code == 0 and re.fullmatch(r"o/n: ok, asked 2\d s ago", words)
     code, words = ask(**none, compared=now - 31)
     assert code == 1 and "git was last asked with success" in words
+
+
+def test_what_else_it_knows(ask, builds, configure, capsys):
+    code, words = ask(unmatched=True)
+    assert code == 1 and '"branches" and "tags" match nothing that git has' in words
+    assert ask()[0] == 0
+    document = json.loads((builds / ".health.json").read_text())
+    about = {"host": ["docker engine: gone"], "statuses": "o/n: 403"}
+    (builds / ".health.json").write_text(json.dumps(document | about))
+    (builds / ".pause").touch()
+    with lock(builds / ".lock"):
+        assert health.run(config.load(str(configure("o/n")))) == 1
+    said = capsys.readouterr().out
+    assert "nothing starts: docker engine: gone" in said
+    assert "commit statuses are refused: o/n: 403" in said
+    assert "everything is paused (docker-build-server resume)" in said
