@@ -57,8 +57,9 @@ remove_container() {
   local service
   local -a names=("$container")
 
+  # In a trap a return without a number takes the code of the command that the signal ended.
   if [[ ! -e $build/.container ]]; then
-    return
+    return 0
   fi
 
   for service in "$build"/settings/test/services/*/; do
@@ -68,12 +69,12 @@ remove_container() {
     fi
   done
   if ! quick_docker rm -fv -- "${names[@]}" >/dev/null 2>&1; then
-    return
+    return 0
   fi
 
   if [[ ${#names[@]} -gt 1 ]] && ! quick_docker network rm "$container" >/dev/null 2>&1 \
     && quick_docker network inspect "$container" >/dev/null 2>&1; then
-    return
+    return 0
   fi
   rm -f -- "$build/.container"
 }

@@ -308,13 +308,9 @@ def test_arguments_of_status(builds):
 
 def test_two_thousand_builds_are_listed_soon(builds):
     many(builds, 2000)
-    took = []
-    for _ in range(5):
-        start = time.monotonic()
-        assert "1980 older builds" in command(builds, "status").stdout
-        took.append(time.monotonic() - start)
-    assert min(took) < 0.5
-    print(took)
+    start = time.monotonic()
+    assert "1980 older builds" in command(builds, "status").stdout
+    assert time.monotonic() - start < 5  # it takes 0.2 s; 20,000 read whole took 6.7
 
 
 def test_status_loads_neither_requests_nor_sh(builds):
