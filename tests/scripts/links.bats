@@ -86,7 +86,7 @@ clone() {
   rm node_modules
   mkdir node_modules
   "$scripts/lib/kept-modules.sh" keep "$work/cache/key" link .
-  [[ -d $work/cache/key/node_modules ]]
+  [[ -d $work/cache/key/tree/node_modules ]]
 }
 
 @test "what install.image runs cannot have git, on the host, do anything" {

@@ -136,15 +136,17 @@ def _quota(answer: requests.Response) -> Finding:
 def _repository(name: str, settings: Settings) -> Finding:
     """Whether git sees it, and one of its branches is to be built."""
     script = f"{SCRIPTS}/lib/remote-git.sh"
-    command = ["bash", script, "ls-remote", "--heads", "--", settings.url]
-    code, out, error = host.run(*command)
+    command = ["bash", script, "ls-remote", "--symref", "--", settings.url]
+    code, out, error = host.run(*command, "HEAD", "refs/heads/*")
     if code:
         advice = "correct url; a private repository needs a token that may read it"
         words = f"{name}: {error or f'git exits with {code}'} ({advice})"
         return Finding(FAIL, words)
     branches = re.findall(r"\trefs/heads/(.+)", out)
+    default = re.search(r"^ref: refs/heads/(.+)\tHEAD$", out, re.M)
     globs = settings.branches
-    built = [b for b in branches if matches(b, globs)]
+    known = default[1] if default else None
+    built = [b for b in branches if matches(b, globs, known)]
     if globs and not built:
         line = f"{name}: no branch matches {', '.join(globs)}"
         return Finding(WARN, f"{line} (it has: {_some(branches) or 'none yet'})")

@@ -214,7 +214,7 @@ class Repository:
         stager.default = default
         # With another url it is another repository, unless one ref is where it was.
         known = state.refs or {}
-        self.unmatched = all(excluded(self.settings, ref) for ref in found)
+        self.unmatched = all(excluded(self.settings, ref, default) for ref in found)
         if self.unmatched:
             has = ", ".join(ref.split("/", 2)[2] for ref in list(found)[:5])
             words = '"branches" and "tags" match nothing'
