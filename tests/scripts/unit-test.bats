@@ -220,7 +220,7 @@ END
 }
 
 @test "a red test for want of a module, a name or the network has that advice; any other has not" {
-  for words in "Cannot find module 'x'" 'getaddrinfo EAI_AGAIN registry.npmjs.org' 'Error [ERR_MODULE_NOT_FOUND]: no x' 'sh: jest: not found'; do
+  for words in "Cannot find module 'x'" 'getaddrinfo EAI_AGAIN registry.example' 'Error [ERR_MODULE_NOT_FOUND]: no x' 'sh: jest: not found'; do
     runs sh -c "echo \"$words\"; exit 1"
     unit_test
     is_red 'failed with exit code 1 (it ran without network, see test.network, test.services; its files and development dependencies must be in the image)'
