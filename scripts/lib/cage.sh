@@ -147,7 +147,10 @@ cage() {
     drop=(setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs
       --inh-caps=-all --bounding-set=-all --)
   fi
-  command=(bwrap "${mounts[@]}" "${seals[@]}" "${options[@]}" -- "${drop[@]}" "$@")
+
+  # Not as arguments: those of process 1 can be read in the cage, and tell where secrets are.
+  exec {arguments}< <(printf '%s\0' "${mounts[@]}" "${seals[@]}" "${options[@]}")
+  command=(bwrap --args "$arguments" -- "${drop[@]}" "$@")
 }
 
 # clean_environment NAME...: what is exported from here on are these, and a short list.

@@ -159,8 +159,9 @@ def test_no_script_of_a_stranger_meets_the_token(
     else:
         watch = token_watch
     assert {"bash", "git"} <= {program.split()[0] for program in watch.environ}
-    later = "npm-install|version|build|unit-test|tag-push"
-    strange = re.compile(rf"node|dockerd|docker (?!rm)|bash .*/({later})\.sh$")
+    # The path is known to later steps, for the cage to hide the file; the token is not.
+    later = "|bash .*/(npm-install|version|build|unit-test|tag-push).sh$"
+    strange = re.compile(f"node|dockerd|docker (?!rm){later * (way == 'environment')}")
     assert not [program for program in watch.environ if strange.match(program)]
 
 
