@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -118,5 +119,7 @@ def test_whoever_asks_nothing_changes_its_owner(place, poller):
     closed = [p for p in builds.glob("*/*/*/*.json") if p.stat().st_mode & 0o777]
     assert {p.stat().st_mode & 0o777 for p in closed} == {0o640}
     lines = (builds / "journal.jsonl").read_text().splitlines()
+    # Two runs of a build may begin, and end, in the same second.
+    lines = [line for line in lines if not re.search('"(started|finished)"', line)]
     assert len(lines) == len(set(lines)), lines
     assert f"asked for by trigger, {COLLEAGUE}@" in poller.read_text()
