@@ -240,3 +240,31 @@ NAPI_MODULE(add, init)' \
   install
   [[ -f $src/build/Release/add.node ]]
 }
+
+@test "private packages come by a secret of install.env, through a proxy as well, and not by ~/.npmrc" {
+  scripted true
+  served
+  python -uc 'import http.server as h, sys, urllib.request as u
+class Handler(h.BaseHTTPRequestHandler): # a registry that wants a token; and a proxy before it
+    def do_GET(self):
+        if self.headers["Authorization"] != "Bearer let-me-in-1":
+            return self.send_error(401)
+        path = self.path.removeprefix("http://private.example")
+        body = u.urlopen(sys.argv[1] + path).read().replace(sys.argv[1].encode(), b"http://private.example")
+        self.send_response(200); self.end_headers(); self.wfile.write(body)
+s = h.ThreadingHTTPServer(("127.0.0.1", 0), Handler); print("port", s.server_port); s.serve_forever()' "$registry" >private.log 2>seen.log 3>&- &
+  until_true grep -q port private.log
+  export HOME=$work/home SECRETS=$work/secrets http_proxy=http://127.0.0.1:$(cut -c6- private.log) no_proxy=
+  mkdir -p home secrets
+  echo let-me-in-1 >secrets/NPM
+  echo '//private.example/:_authToken=let-me-in-1' >home/.npmrc
+  project package.json '{"name": "app", "version": "1.0.0", "dependencies": {"thing": "1.0.0"}}' \
+    .npmrc $'registry=http://private.example/\nfetch-retries=0'
+  fails 1 'E401, the registry wants other credentials' "$scripts/npm-install.sh" "$build"
+  settings='{"install": {"env": {"NPM_TOKEN": {"secret": "NPM"}}}}'
+  project package.json '{"name": "app", "version": "1.0.0", "dependencies": {"thing": "1.0.0"}}' \
+    .npmrc $'registry=http://private.example/\n//private.example/:_authToken=${NPM_TOKEN}\nfetch-retries=0'
+  install
+  [[ -f $src/node_modules/thing/package.json ]]
+  run ! grep -rl let-me-in "$build"
+}
