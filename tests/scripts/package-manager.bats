@@ -254,7 +254,8 @@ class Handler(h.BaseHTTPRequestHandler): # a registry that wants a token; and a 
         self.send_response(200); self.end_headers(); self.wfile.write(body)
 s = h.ThreadingHTTPServer(("127.0.0.1", 0), Handler); print("port", s.server_port); s.serve_forever()' "$registry" >private.log 2>seen.log 3>&- &
   until_true grep -q port private.log
-  export HOME=$work/home SECRETS=$work/secrets http_proxy=http://127.0.0.1:$(cut -c6- private.log) no_proxy=
+  port=$(cut -c6- private.log)
+  export HOME=$work/home SECRETS=$work/secrets http_proxy=http://127.0.0.1:$port no_proxy=
   mkdir -p home secrets
   echo let-me-in-1 >secrets/NPM
   echo '//private.example/:_authToken=let-me-in-1' >home/.npmrc
