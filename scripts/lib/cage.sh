@@ -308,6 +308,8 @@ if [[ $# -lt 7 || ! $1 =~ ^(run|bare)$ ]]; then
   exit 2
 fi
 
+scratch=$(mktemp -d)
+trap 'rm -rf -- "$scratch"' EXIT
 mode=$1 src=$2 cache=$3 memory=$4 pids=$5
 read -ra names <<<"$6"
 shift 6
@@ -328,15 +330,16 @@ if [[ $mode == run ]]; then
   hide
   if [[ -f $HOME/.npmrc ]]; then
     secret='_auth|_password|username|certfile|keyfile|^[[:space:]]*key[[:space:]]*=|://[^/]*@'
-    exec {npmrc}< <(grep -vE "$secret" -- "$HOME/.npmrc")
-    mounts+=(--perms 0644 --ro-bind-data "$npmrc" "$HOME/.npmrc")
+    grep -vE "$secret" -- "$HOME/.npmrc" >"$scratch/npmrc" || true
+    chmod 0644 "$scratch/npmrc"
+    mounts+=(--ro-bind "$scratch/npmrc" "$HOME/.npmrc")
   fi
 fi
 
 # What the server has open is nothing for strangers.
 for each in /proc/self/fd/*; do
   each=${each##*/}
-  if [[ $each -gt 2 && $each -ne 255 && $each -ne ${npmrc-0} ]]; then
+  if [[ $each -gt 2 && $each -ne 255 ]]; then
     exec {each}>&-
   fi
 done
@@ -344,19 +347,34 @@ done
 if ! limit "$memory" "$pids"; then
   echo "cage.sh: no limits on memory and processes: neither systemd nor a cgroup can be had"
 fi
-trap leave_groups EXIT
+trap 'leave_groups || true; rm -rf -- "$scratch"' EXIT
 
 clean_environment "${names[@]}"
 if [[ $mode == run ]]; then
   export PATH=$inner_path
 fi
-command=("$@")
-if [[ $mode == run ]]; then
-  cage "$@"
-fi
-code=0
-confine "${command[@]}" </dev/null || code=$?
+
+# Mounts of containers come and go, and bubblewrap 0.8 ends where one goes that it has just seen:
+# "Unable to apply mount flags". Then nothing has begun, and it is tried again.
+for _ in {1..10}; do
+  code=0
+  if [[ $mode == bare ]]; then
+    confine "$@" </dev/null || code=$?
+    break
+  fi
+
+  exec {mark}>"$scratch/begun"
+  # shellcheck disable=SC2016 # for the bash in the cage
+  cage bash -c 'mark=$1; shift; echo begun >&"$mark"; exec {mark}>&-; exec "$@"' bash "$mark" "$@"
+  confine "${command[@]}" </dev/null || code=$?
+  exec {mark}>&- {arguments}<&-
+  if [[ -s $scratch/begun ]]; then
+    break
+  fi
+  code=97
+done
 trap - EXIT
+rm -rf -- "$scratch"
 if leave_groups && [[ $code -ne 0 ]]; then
   code=98
 fi

@@ -289,3 +289,24 @@ living() { pgrep -fc "^sleep $1\$" || true; }
   exec 7<&- 8<&-
   [[ ${lines[*]: -4} == "0 1 2 3" ]]
 }
+
+@test "a cage that could not be set up is tried again, and is never the repository's fault" {
+  world root
+  mkdir bin
+  project app package.json '{"name": "app", "scripts": {"preinstall": "echo ran >>ran"}}'
+  cat >bin/bwrap <<END
+#!/bin/bash
+[[ \$* == *"-- setpriv"*bash* && \$(wc -l <"$work/tries") -lt \$(<"$work/bad") ]] || exec "$(command -v bwrap)" "\$@"
+echo try >>"$work/tries"
+echo "bwrap: Can't bind mount /oldroot/ on /newroot/: Unable to apply mount flags" >&2
+exit 1
+END
+  chmod +x bin/bwrap
+  : >tries
+  echo 2 >bad
+  PATH=$work/bin:$PATH run as_user "$scripts/npm-install.sh" "$build"
+  echo "$output"
+  [[ $status -eq 0 && $(<"$src/ran") == ran && $(wc -l <tries) -eq 2 ]]
+  echo 99 >bad
+  PATH=$work/bin:$PATH fails 75 "the cage cannot be had: bwrap: Can't bind mount" as_user "$scripts/npm-install.sh" "$build"
+}
