@@ -280,8 +280,14 @@ check() {
     return 97
   fi
 
-  cage true
-  if ! words=$("${command[@]}" 2>&1 </dev/null); then
+  for _ in {1..10}; do # for the reason that is told at the end
+    cage true
+    if words=$("${command[@]}" 2>&1 </dev/null); then
+      break
+    fi
+    words=${words:-bwrap said nothing}
+  done
+  if [[ $words ]]; then
     words=${words##*$'\n'}
     if [[ $words == *namespace* ]]; then
       words+=" (allow them: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu"
