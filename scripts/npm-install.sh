@@ -123,11 +123,10 @@ install() {
   fi
 
   for each in "${ci[@]}"; do
-    export "${each?}"
-    names+=("${each%%=*}")
+    export_named "${each%%=*}" "${each#*=}"
   done
   keep_caches "$cache_folder"
-  export_variables install/env
+  each_variable install/env export_named
   without_locks "$scripts/lib/cage.sh" "$how" "$build/src" "$cache_folder" "$memory" "$pids" \
     "${names[*]}" "$@"
 }
@@ -161,8 +160,7 @@ keep_caches() {
   fi
 
   for each in "${variables[@]}"; do
-    export "${each?}"
-    names+=("${each%%=*}")
+    export_named "${each%%=*}" "${each#*=}"
   done
 }
 
@@ -182,9 +180,6 @@ install_in_container() {
     --mount "$(bind "$cache_folder" /cache)" --env HOME=/tmp "${names[@]/#/--env=}" \
     "${variables[@]}" -- "$image" "$@"
 }
-
-# bind SOURCE TARGET: prints a value of --mount, which is a line of CSV.
-bind() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
 
 # choose_cage: sets $how, and says where there is none.
 choose_cage() {
@@ -335,12 +330,16 @@ if [[ $lock_facts == whole* ]] || ! key=$(decides | sha256sum); then
   fi
 else
   kept=$cache/node_modules/$repository/${key%% *}
-  sharing=link only_links=yes
+  sharing='link'
   if [[ ${#scripted[@]} -gt 0 || ${#own[@]} -gt 0 ]]; then
-    sharing=copy only_links=''
+    sharing=copy
   fi
   if "$scripts/lib/kept-modules.sh" take "$kept" "$sharing" "${folders[@]}"; then
-    echo "npm-install.sh: modules kept by an earlier build${only_links:+, nothing to install}"
+    if [[ $sharing == link ]]; then
+      echo "npm-install.sh: modules kept by an earlier build, nothing to install"
+    else
+      echo "npm-install.sh: modules kept by an earlier build"
+    fi
   else
     give_away
     run_command "${command[@]}" --ignore-scripts

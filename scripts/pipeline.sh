@@ -330,8 +330,7 @@ if [[ $free_engine -lt $disk_free_min ]]; then
 fi
 
 if [[ $missing_secret ]]; then
-  complain "there is no secret $missing_secret" \
-    "(put it into a file $missing_secret in ${SECRETS:-a folder, which SECRETS is to name})"
+  complain "$missing_secret"
   finish error 75
 fi
 

@@ -154,7 +154,7 @@ mount_checkout() {
   tar -C "$build/src/$context" --exclude=./.git --exclude=node_modules -c . \
     | tar -C "$build/modules" -x
   options+=(--user "$(id -u):$(id -g)" --env HOME=/tmp --workdir "$workdir")
-  options+=(--mount "type=bind,\"source=${build//\"/\"\"}/modules\",target=$workdir")
+  options+=(--mount "$(bind "$build/modules" "$workdir")")
 
   cd "$build/modules"
   choose_manager

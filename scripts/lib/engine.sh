@@ -34,6 +34,9 @@ engine_folder() {
   echo "$folder"
 }
 
+# bind SOURCE TARGET: prints a value of --mount, which is a line of CSV.
+bind() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
+
 # run_container OPTION... -- IMAGE COMMAND...: runs the command in the image, under the build's name
 # for its container, and with what $ci tells of the build. The command's first word takes the entry
 # point's place, which might be a server that never ends.

@@ -20,7 +20,7 @@ secret_file() {
 }
 
 # find_secrets: sets $secret_files to those that the settings name, for who masks them, and
-# $missing_secret to the name of one that is not there.
+# $missing_secret to what is to be said of one that is not there.
 find_secrets() {
   local file name
   local -a names
@@ -37,7 +37,8 @@ find_secrets() {
     if file=$(secret_file "$name"); then
       secret_files+=("$file")
     else
-      missing_secret=$name
+      missing_secret="there is no secret $name (put it into a file $name in"
+      missing_secret+=" ${SECRETS:-a folder, which SECRETS is to name})"
     fi
   done
 }
@@ -45,8 +46,7 @@ find_secrets() {
 # need_secrets: fails where one is missing. That is ours, and will be so the next time too.
 need_secrets() {
   if [[ $missing_secret ]]; then
-    fail_for_good "there is no secret $missing_secret" \
-      "(put it into a file $missing_secret in ${SECRETS:-a folder, which SECRETS is to name})"
+    fail_for_good "$missing_secret"
   fi
 }
 
@@ -70,10 +70,9 @@ each_variable() {
   done
 }
 
-# export_variables FOLDER: exports those of settings/FOLDER, and adds their names to $names. It is
-# for a subshell, as nothing else is to see them.
-export_variables() { each_variable "$1" export_one; }
-export_one() {
+# export_named NAME VALUE: exports it, and adds the name to $names. It is for a subshell, as nothing
+# else is to see what it exports.
+export_named() {
   export "$1=$2"
   names+=("$1")
 }
