@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wrapper.builds.directory import folders, read_json
+from wrapper.builds.directory import Newer, folders, read_json
 from wrapper.builds.lock import read_holder
 from wrapper.builds.requests import poller_runs
 
@@ -33,12 +33,16 @@ def poller(builds: Path, repository: str | None = None) -> dict[str, Any]:
 
 def host_troubles(builds: Path) -> list[str]:
     """What the poller finds wrong with its host: nothing starts as long as it is."""
-    try:
-        document = read_json(builds / ".health.json") or {}
-    except (OSError, ValueError):
-        return []
-    found = document.get("host")
+    found = health(builds).get("host")
     return [str(words) for words in found] if isinstance(found, list) else []
+
+
+def health(builds: Path) -> dict[str, Any]:
+    """What the poller has written of itself; {} where it has not, or it is closed."""
+    try:
+        return read_json(builds / ".health.json") or {}
+    except (Newer, OSError):
+        return {}
 
 
 def remarks(about: dict[str, Any], builds: Path) -> list[str]:

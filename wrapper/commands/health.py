@@ -4,7 +4,7 @@ import time
 
 from wrapper.builds import overview
 from wrapper.builds.directory import Newer, read_json
-from wrapper.builds.lock import held
+from wrapper.builds.requests import poller_runs
 from wrapper.config.load import Config
 from wrapper.console import line
 
@@ -13,7 +13,7 @@ PATIENCE = 3  # intervals without an answer
 
 def run(config: Config) -> int:
     """Prints a line for each repository. 0 where all is well, else 1."""
-    if not held(config.builds / ".lock"):
+    if not poller_runs(config.builds):
         print(f"no poller runs for {config.builds} (docker-build-server poll)")
         return 1
     try:

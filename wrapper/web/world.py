@@ -6,8 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from wrapper.builds.directory import Newer, read_json
-from wrapper.builds.lock import held
+from wrapper.builds import overview, requests
 from wrapper.builds.store import Store
 from wrapper.config import source
 from wrapper.config.load import Config, ConfigError, resolve, usual_builds
@@ -74,14 +73,11 @@ class World:
         return ["/".join(f.parts[-2:]) for f in self.store.repositories()]
 
     def poller_runs(self) -> bool:
-        return held(self.builds / ".lock")
+        return requests.poller_runs(self.builds)
 
     def health(self) -> dict[str, Any]:
         """What the poller has written of itself; {} where it has not."""
-        try:
-            return read_json(self.builds / ".health.json") or {}
-        except (Newer, OSError):
-            return {}
+        return overview.health(self.builds)
 
     def paused(self, repository: str | None = None) -> bool:
         folder = f"{self.builds}/{repository}" if repository else f"{self.builds}"
