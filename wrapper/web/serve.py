@@ -40,6 +40,7 @@ def run(source: str, **given: Any) -> int:
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, server.handle_exit)
     rights = ", ".join(sorted(options.allow)) or "reading"
+    listener.listen()  # whoever reads the next line may ask at once
     say("serve", f"{where(listener)}, rights: {rights}")
     server.run(sockets=[listener])
     return 128 + server.stopped_by
