@@ -30,9 +30,10 @@ install() {
   echo "$output" && [[ $status -eq 0 ]]
 }
 
-# lock MANAGER...: makes the lock file of app with it, and commits that.
+# lock MANAGER...: makes the lock file of app with it, and commits that. Where CI is set, yarn 4
+# refuses to make one (https://yarnpkg.com/configuration/yarnrc#enableImmutableInstalls).
 lock() {
-  (cd app && "$@" >../out 2>&1) || { cat out && return 1; }
+  (cd app && YARN_ENABLE_IMMUTABLE_INSTALLS=0 "$@" >../out 2>&1) || { cat out && return 1; }
   rm -rf app/node_modules app/*/*/node_modules
   commit app
   next
