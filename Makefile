@@ -54,8 +54,8 @@ images: setup ## which version each image tag is, and since when (REPO=…)
 
 ##@ What the running poller does when it is asked
 .PHONY: trigger
-trigger: setup ## build REPO=owner/name (WHAT=a ref, version, commit or build)
-	@$(server) trigger "$$REPO" $(if $(WHAT)$(REF),"$${WHAT:-$$REF}")
+trigger: setup ## build REPO=owner/name (WHAT=a ref, version, commit or build; VERSION=…)
+	@$(server) trigger "$$REPO" $(if $(WHAT)$(REF),"$${WHAT:-$$REF}") $(if $(VERSION),--version "$$VERSION")
 
 .PHONY: rerun
 rerun: setup ## run a build of REPO=… (WHAT=…) once more (FROM=step goes on from that step)

@@ -6,7 +6,7 @@ _docker_build_server() {
   local -A options=(
     [poll]='--once --verbose --quiet -v -q' [status]='-n --all --json'
     [log]='-f --step --failed' [why]='--json'
-    [images]='--all --json' [trigger]="--wait" [rerun]='--from --wait'
+    [images]='--all --json' [trigger]='--version --wait' [rerun]='--from --wait'
     [withdraw]='--undo' [notify]='--test' [forget]='--yes' [check]='' [doctor]='' [health]=''
     [plan]='--json' [cancel]='' [pause]='' [resume]='' [promote]=''
   )

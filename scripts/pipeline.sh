@@ -235,6 +235,9 @@ finish() {
   if [[ $1 == failure || $1 == error ]]; then
     failing=$(LIMIT=5 wrapper builds.failing \
       "$build/console.log" "$step" "$begin_offset" "$end_offset") || failing='[]'
+    if [[ -s $build/.if-red && -s $build/version ]]; then
+      echo "pipeline.sh: $(<"$build/.if-red")"
+    fi
   fi
 
   result=$(jq -n --arg status "$1" --argjson code "$2" --arg failed "$failed" \

@@ -12,6 +12,7 @@
 #          SOURCE     who wants it: event, sweep, trigger or manual (the default; a poller leaves
 #                     those)
 #          EVENT, BEFORE   the event's id, and the commit that REF pointed at until now
+#          RELEASE_AS      the version it is to be, which package.json has at the commit
 #
 # Exit codes: 0 staged, 1 no such ref or a bad configuration, 2 called wrongly, 75 the remote or
 # the disk
@@ -112,12 +113,12 @@ fi
 mapfile -d '' -t made < <(
   jq -nj -L "$scripts/lib" --argjson resolved "$settings" --arg repository "$repository" \
     --arg ref "$ref" --arg commit "$commit" --arg before "${BEFORE-}" --arg event "${EVENT-}" \
-    --arg source "${SOURCE:-manual}" 'include "settings";
+    --arg source "${SOURCE:-manual}" --arg version "${RELEASE_AS-}" 'include "settings";
     def given: if . == "" then null else . end;
     ($resolved.builds | strings), "\u0000",
     ({$repository, url: ($resolved.settings.url | strings), $ref, $commit,
       before: ($before | given), event: ($event | given), $source, staged_at: (now | todate),
-      settings: $resolved.settings}, "\u0000"),
+      settings: $resolved.settings} + if $version == "" then {} else {$version} end, "\u0000"),
     ($resolved.settings | files)' 2>/dev/null
 )
 builds=${made[0]-}

@@ -11,9 +11,11 @@
 #                                one, else by package.json
 #           version.prerelease   an identifier to stand for the branch's name in pre-releases
 #           publish              templates of the image tags
+# EARLIER=FOLDER: the repository's builds are there, for `withdrawn` and for a release that was red.
 #
 # A tag vX.Y.Z, with or without v, is the version of its commit. With `from: package.json` so is a
-# version that a commit of the default branch brings. Any other commit is X.Y.Z-BRANCH.N.gSHA, a
+# version that a commit of the default branch brings; and one that build.json names, where
+# package.json has that. Any other commit is X.Y.Z-BRANCH.N.gSHA, a
 # pre-release of what comes next after the releases in its history (BRANCH is `detached` for a
 # commit built without one): by Conventional Commits or a footer `Release-As: X.Y.Z`, or a patch
 # with `from: package.json`. After X.Y.Z-PRE, a pre-release of that, it is X.Y.Z-PRE.BRANCH.N.gSHA.
@@ -105,9 +107,9 @@ from=$(<"$build/settings/version/from")
 prefix=$(setting tag_prefix)
 list_setting patterns paths
 
-# Python starts while git works. It prints the three files, why there is no test to run and why
-# nothing will be published, where that is so; or just why there is no version.
-mapfile -d '' -t result < <(gather | wrapper version "$build")
+# Python starts while git works. It prints the three files, and what else there is to say; or just
+# why there is no version.
+mapfile -d '' -t result < <(gather | wrapper version "$build" "${EARLIER:-${build%/*}}")
 if [[ ${#result[@]} -eq 0 ]]; then
   fail 75 "cannot tell the version of $build/src (the reason is above; start over, from clone)"
 fi
@@ -116,11 +118,16 @@ if [[ ${#result[@]} -eq 1 ]]; then
   fail 1 "${result[0]}"
 fi
 
-version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[4]-}
+version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[6]-}
 leave .no-test "${result[3]-}" # for unit-test.sh: of the commit, before an install may change src/
+leave .origin "${result[4]-}"  # for plan and why: where the version comes from
+leave .if-red "${result[5]-}"  # for the pipeline, should the build fail
 leave labels "${result[2]}"
 leave tags "${result[1]}"
 leave version "${result[0]}"
+while read -r line; do
+  echo "version.sh: $line"
+done <"$build/.origin"
 if [[ $unpublished ]]; then
   echo "version.sh: $version, $unpublished"
 else

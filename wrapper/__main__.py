@@ -154,6 +154,8 @@ def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
     trigger = command("trigger", _builds, words, "owner/name main --wait", waits)
     trigger.add_argument("repository", metavar="REPO")
     trigger.add_argument("what", metavar="WHAT", nargs="?", help=_WHAT)
+    words = "release it as this, which its package.json has"
+    trigger.add_argument("--version", metavar="V", help=words)
     words = "have the poller run a build once more"
     rerun = command("rerun", _builds, words, "owner/name main --from unit-test", waits)
     rerun.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)

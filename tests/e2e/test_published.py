@@ -40,6 +40,9 @@ def story(make_repo, configure, here, name, registry, base_image, monkeypatch):
 
             wait_for(success, 120, f"{what} is built")
 
+        def states(self, name):
+            return poller.states(name)
+
         def run(self, *words):
             return main([words[0], "--config", str(path), *words[1:]])
 
@@ -78,6 +81,13 @@ def test_latest_is_put_back_and_forward(story, name, capfd):
     tags = story.digests()
     assert tags["latest"] == tags["1"] == tags["1.1"] == tags["1.1.1"]
 
+    assert story.run("withdraw", name, "1.1.1") == 0
+    story.release("v1.0.1")  # lower, but the highest that counts
+    tags = story.digests()
+    assert tags["latest"] == tags["1"] == tags["1.0"] == tags["1.0.1"]
+    assert story.run("withdraw", name, "1.1.1", "--undo") == 0
+    assert story.digests()["latest"] == tags["1.1.1"]
+
     capfd.readouterr()
     assert story.run("withdraw", name, "7.0.0") == 1
     assert story.run("promote", name, "1.0.0", "production", "stable") == 0
@@ -94,7 +104,7 @@ def test_latest_is_put_back_and_forward(story, name, capfd):
         tag: digest for tag, digest in tags.items() if tag[:4] != "sha-"
     }
     latest = found["latest"]
-    assert (latest["version"], latest["before"]) == ("1.1.1", "1.0.0")
+    assert (latest["version"], latest["before"]) == ("1.1.1", "1.0.1")
     assert found["production"]["version"] == "1.0.0"
     assert story.run("images") == 0
     assert "production" in capfd.readouterr().out
@@ -120,6 +130,32 @@ def test_an_older_commit_leaves_its_branch_and_a_branch_put_back_takes_it(story,
     wait_for(lambda: len(builds_in(story.folder / name)) == 3)
     story.built("back", "refs/heads/main")
     assert story.digests()["main"] == old
+
+
+def test_a_release_whose_commit_was_red_is_made_by_asking(story, name, capfd):
+    tree, package = story.repository, json.loads(application("x")["package.json"])
+    bumped = json.dumps(package | {"version": "1.6.0"})
+    red = tree.commit({"package.json": bumped, "test.js": "process.exit(1)\n"})
+    tree.push()
+    wait_for(lambda: story.states(name) == ["failure"], 120, "it is red")
+    mended = tree.commit({"test.js": "console.log('the test ran')\n"})
+    tree.push()
+    wait_for(lambda: story.states(name)[1:] == ["success"], 120, "it is green")
+    way = f"docker-build-server trigger {name} {mended[:12]} --version 1.6.0"
+    capfd.readouterr()
+    for command in (["why", name, mended[:7]], ["plan", name]):
+        assert story.run(*command) == 0
+        said = capfd.readouterr().out
+        assert f"1.6.0 is not published: {red[:7]}, which brought it, ended as" in said
+        assert way in said
+    assert story.run("why", name, red[:7]) == 0
+    assert "1.6.0 is not published; once" in capfd.readouterr().out
+
+    assert story.run("trigger", name, mended[:12], "--version", "2.0", "--wait") == 2
+    assert story.run("trigger", name, mended[:12], "--version", "1.6.1", "--wait") == 1
+    assert story.run("trigger", name, mended[:12], "--version", "1.6.0", "--wait") == 0
+    tags = story.digests()
+    assert tags["latest"] == tags["1.6"] == tags["1.6.0"] == tags["main"]
 
 
 def test_what_is_left_of_a_repository_goes(story, name, configure, capfd, docker):

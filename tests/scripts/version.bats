@@ -35,6 +35,9 @@ tags_are() {
   diff <(printf '%s\n' "${expected[@]/%sha/$sha}") "$build/tags"
 }
 
+# fact KEY
+fact() { jq -r "$1" "$build/build.json"; }
+
 # label KEY
 label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
 
@@ -54,7 +57,9 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   versioned main
   version_is 0.1.0-main.2~
   tags_are '~' sha main
-  [[ $output == "version.sh: $(<"$build/version"), published as $(<"$build/version") sha-"*" main" ]]
+  [[ ${lines[0]} == "version.sh: $(<"$build/version"): 2 commits, next is 0.1.0 (no release yet)" ]]
+  [[ ${lines[1]} == "version.sh: $(<"$build/version"), published as $(<"$build/version") sha-"*" main" ]]
+  [[ ${#lines[@]} -eq 2 ]]
   versioned main '{"publish": ["web-{version}", "{branch}"]}'
   tags_are "web-$(<"$build/version")" main
 }
@@ -62,14 +67,14 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
 @test "a publish that gives nothing for a build: it says so, and the build goes on" {
   versioned main '{"publish": ["{major}.{minor}", "latest"]}'
   [[ -e $build/tags && ! -s $build/tags && -s $build/labels ]]
-  [[ $output == "version.sh: $(<"$build/version"), nothing will be published: publish has only"* ]]
+  [[ ${lines[1]} == "version.sh: $(<"$build/version"), nothing will be published: publish has only"* ]]
   [[ $output == *'"{major}.{minor}", "latest" for releases (add "{version}")' ]]
   app tag v1.0.0
   versioned v1.0.0 '{"publish": ["{branch}"]}'
   [[ ! -s $build/tags ]]
   [[ $output == *'1.0.0, nothing will be published: publish has only "{branch}" for branches '* ]]
   versioned v1.0.0 '{"publish": ["{major}.{minor}", "latest"]}'
-  [[ $output == 'version.sh: 1.0.0, published as 1.0 latest' ]]
+  [[ ${lines[1]} == "version.sh: 1.0.0, published as 1.0 latest" ]]
 }
 
 @test "tags, light and annotated, with and without v, are the versions of their commits" {
@@ -269,6 +274,67 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   versioned "$(app rev-parse HEAD~)"
   version_is 1.1.0
   tags_are 1.1.0 sha 1.1 1
+}
+
+@test "a release of package.json whose build was red: how it is made is said, until it is" {
+  commit app package.json '{"version": "1.1.0"}'
+  versioned main
+  red=$(fact .commit)
+  [[ $output == *": 1.1.0: package.json has it since this commit"* ]]
+  [[ $(<"$build/.if-red") == "1.1.0 is not published; once the build is mended: git tag v1.1.0 ${red:0:12} "* ]]
+  echo '{"status": "failure", "failed_step": "unit-test"}' >"$build/result.json"
+  rm -r "$build/src" # which a retry may leave out: the records alone count
+
+  commit app file mended
+  versioned main
+  version_is 1.1.1-main.1~
+  mended=$(fact .commit)
+  told="1.1.0 is not published: ${red:0:7}, which brought it, ended as failure at unit-test (git tag v1.1.0"
+  [[ $output == *"$told ${mended:0:12} and push that, or: docker-build-server trigger $repository ${mended:0:12} --version 1.1.0)"* ]]
+  [[ ! -s $build/.if-red ]]
+
+  configure app
+  RELEASE_AS=1.2.0 stage main
+  steps clone
+  fails 1 "it cannot be version 1.2.0: the commit's package.json says 1.1.0 (tag the commit v1.2.0, or" "$scripts/version.sh" "$build"
+  RELEASE_AS=1.1.0 stage main
+  steps clone version
+  version_is 1.1.0
+  tags_are 1.1.0 sha main 1.1 1 latest
+  echo "$repository:1.1.0@sha256:0" >"$build/pushed"
+
+  commit app file more
+  versioned main
+  [[ $output != *'is not published'* ]]
+}
+
+@test "a withdrawn release keeps no alias from a lower one" {
+  for tag in v1.0.0 v1.1.0 v1.0.1; do
+    commit app file "$tag"
+    app tag "$tag"
+  done
+  versioned v1.0.1
+  tags_are 1.0.1 sha 1.0
+  echo '1.1.0 2026-11-22T05:10:00Z me@here' >"${build%/*}/withdrawn"
+  versioned v1.0.1
+  tags_are 1.0.1 sha 1.0 1 latest
+}
+
+@test "where a version comes from is said" {
+  app tag v1.2.0
+  versioned v1.2.0
+  [[ $output == *': 1.2.0: of the tag v1.2.0'* ]]
+  versioned main
+  [[ $output == *': 1.2.0: a tag of the commit'* ]]
+  MESSAGE='feat: two' commit app file two
+  versioned main
+  [[ $output == *': 1 commit after 1.2.0, next is 1.3.0 (minor)'* ]]
+  commit app package.json '{"version": "4.0.0"}'
+  versioned main
+  [[ $output == *': 2 commits after 1.2.0, next is 4.0.0 (as package.json says)'* ]]
+  MESSAGE=$'fix: x\n\nRelease-As: 5.5.0' commit app file three
+  versioned main
+  [[ $output == *': 3 commits after 1.2.0, next is 5.5.0 (as a Release-As says)'* ]]
 }
 
 @test "the default branch is the remote's, whatever it is called" {

@@ -168,7 +168,7 @@ def test_what_a_message_announces_counts_where_its_commit_does():
             c._replace(message=messages.get(c.sha[0], "x")) for c in found.history
         ]
         one = found._replace(history=history, touching={c * 40 for c in touching})
-        chosen, _ = choose(one, "tags", None, "api@")
+        chosen, *_ = choose(one, "tags", None, "api@")
         assert str(chosen.finalize_version()) == version
 
 
@@ -392,7 +392,7 @@ def test_a_version_is_semver_and_decided_by_the_history_alone(
         model.step(*step)
     for sha in model.main[-1:] + model.side[-1:]:
         facts = model.facts(sha, branch)
-        version, _ = choose(facts, source, None)
+        version, *_ = choose(facts, source, None)
         assert Version.parse(str(version)) == version
         tags = dict(sorted(facts.tags.items(), reverse=True))
         assert choose(facts._replace(tags=tags), source, None)[0] == version

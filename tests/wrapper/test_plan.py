@@ -40,8 +40,9 @@ def test_it_prints_version_tags_and_labels_and_builds_nothing(planned, tree, tmp
     version = f"1.3.0-main.1.g{head[:7]}"
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert lines[:4] == [
+    assert lines[:5] == [
         f"version  {version}",
+        "because  1 commit after 1.2.0, next is 1.3.0 (minor)",
         f"tag      {image}:{version}",
         f"tag      {image}:sha-{head[:7]}",
         f"tag      {image}:main",
@@ -72,7 +73,7 @@ def test_submodules_are_not_asked_for(planned, tree):
 
 def test_where_nothing_will_be_published_it_says_why(planned, tree):
     code, out, _ = planned(publish=["{major}.{minor}", "latest"])
-    version, tag, *labels = out.splitlines()
+    version, _, tag, *labels = out.splitlines()
     assert (code, version) == (0, f"version  1.3.0-main.1.g{tree.head[:7]}")
     assert tag.startswith(
         'tag      nothing will be published: publish has only "{major}'

@@ -31,8 +31,9 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
         (builds / ".cache").symlink_to(cache)
         try:
             build = stage(repository, settings, builds, ref or "").path
-            _run("clone", build, settings.timeouts["clone"])
-            printed = _run("version", build, settings.timeouts["version"])
+            earlier = config.builds / repository
+            _run("clone", build, earlier, settings.timeouts["clone"])
+            printed = _run("version", build, earlier, settings.timeouts["version"])
         except Failed as e:
             print(e, file=sys.stderr)
             return 1
@@ -43,6 +44,8 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
             print(json.dumps(_document(Build(build), image, version, tags)))
             return 0
         print(f"version  {version}")
+        for words in (build / ".origin").read_text().splitlines():
+            print(f"because  {line(words.removeprefix(f'{version}: '))}")
         for tag in tags:
             print(f"tag      {image}:{tag}")
         if not tags:  # the last words of version.sh are why
@@ -68,11 +71,15 @@ def _document(
     }
 
 
-def _run(step: str, build: Path, limit: float) -> str:
-    """What a step prints. Raises Failed, with the reason that it has written down."""
-    history = {"HISTORY_ONLY": "1"}  # no submodules, no files of Git LFS
+def _run(step: str, build: Path, earlier: Path, limit: float) -> str:
+    """What a step prints. Raises Failed, with the reason that it has written down.
+
+    earlier: where the repository's real builds are
+    """
+    # No submodules, no files of Git LFS.
+    env = {"HISTORY_ONLY": "1", "EARLIER": str(earlier)}
     try:
-        return call(f"{step}.sh", str(build), env=history, limit=limit)
+        return call(f"{step}.sh", str(build), env=env, limit=limit)
     except Failed as e:
         record = build / f"runs/{step}.json"
         said = json.loads(record.read_bytes())["message"] if record.exists() else None

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from wrapper.builds.store import Store
 from wrapper.builds.what import Unclear, find
 
 Line = dict[str, Any]
+RED = ("failure", "error")
 
 
 def run(builds: Path, what: list[str], as_json: bool = False) -> int:
@@ -46,6 +48,7 @@ def run(builds: Path, what: list[str], as_json: bool = False) -> int:
         print(console.line(story))
     if meant:
         _print_failing(meant)
+        _print_version(meant)
     return 0
 
 
@@ -109,6 +112,15 @@ def _print_failing(build: Build) -> None:
         return
     for line in lines:
         print(console.line(f"{build.path}/console.log:{line['line']}: {line['text']}"))
+
+
+def _print_version(build: Build) -> None:
+    """Where its version comes from, and how it is released where that went wrong."""
+    result = build.result() or {}
+    for name in [".origin"] + [".if-red"] * (result.get("status") in RED):
+        with suppress(OSError):
+            for line in (build.path / name).read_text(errors="replace").splitlines():
+                print(console.line(line))
 
 
 def _concerns(line: Line, repository: str | None, name: str) -> bool:

@@ -17,6 +17,7 @@ from wrapper.config.schema import nearest, steps
 from wrapper.pushes.forget import forget
 from wrapper.pushes.registry import Image
 from wrapper.pushes.stager import stage
+from wrapper.version import rules
 
 BUSY = 69
 
@@ -62,21 +63,24 @@ class Actions:
         return work(request)
 
     def _trigger(self, request: Request) -> Answer:
-        """repository, ref: a ref, or WHAT means a build."""
+        """repository, ref: a ref, or WHAT means a build; version: what it is to be."""
         name, what = request.wanted("repository"), request.text("ref") or ""
-        settings = self._settings(name)
+        settings, version = self._settings(name), request.text("version") or ""
+        if version and not rules.parse(version):
+            raise Refused(CALLED_WRONGLY, f'"{version}" is no SemVer (like 1.2.3)')
         try:
-            build = self._stage(name, settings, what)
+            build = self._stage(name, settings, what, version.removeprefix("v"))
         except Failed as e:
             raise Refused(e.code if e.code in (1, 2) else TEMPORARY, str(e)) from None
         why = f"asked for by trigger, {request.by}"
         journal.tell(self._builds, name, "staged", why, build=build)
         return Answer(0, str(build.path), build.name)
 
-    def _stage(self, name: str, settings: Settings, what: str) -> Build:
+    def _stage(self, name: str, settings: Settings, what: str, version: str) -> Build:
         """What the remote does not know may be a build here, for its ref and commit."""
+        why = {"SOURCE": "trigger", "RELEASE_AS": version}
         try:
-            return stage(name, settings, self._builds, what, SOURCE="trigger")
+            return stage(name, settings, self._builds, what, **why)
         except Failed as e:
             if e.code != 1 or not what:
                 raise
@@ -85,7 +89,7 @@ class Actions:
             except Unclear:
                 raise e from None
         ref, commit = known.ref, known.commit
-        return stage(name, settings, self._builds, ref, commit, SOURCE="trigger")
+        return stage(name, settings, self._builds, ref, commit, **why)
 
     def _rerun(self, request: Request) -> Answer:
         """build, from: a step."""

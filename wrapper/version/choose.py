@@ -1,18 +1,22 @@
 """The version, image tags and labels of a build, from what version.sh gathers.
 
-python -P -m wrapper.version BUILD <FACTS. Prints version, image tags and labels,
-one a line, a NUL after each of the three, and behind them why nothing is published,
-where there is no tag; or just why there is no version, and a NUL; or nothing, where
-facts are lost.
+python -P -m wrapper.version BUILD [FOLDER] <FACTS. FOLDER is where the repository's
+earlier builds are, BUILD's by default. Prints, a NUL after each part: version; image
+tags; labels, each one a line; why there is no test to run; where the version comes
+from, with what else is to be said of it, a line each; what to say should the build
+fail; why nothing is published. Or just why there is no version; or nothing, where facts
+are lost.
 """
 
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 from semver import Version
 
-from wrapper.version import tags
+from wrapper.version import origin, tags
 from wrapper.version.facts import Facts, read
 from wrapper.version.rules import (
     Releases,
@@ -29,15 +33,27 @@ from wrapper.version.rules import tagged as in_tag
 DETACHED = "detached"  # the pre-release name of a commit built without a branch
 
 
+class Choice(NamedTuple):
+    version: Version
+    releases: list[Version]  # every one that an alias may not be moved below
+    origin: str  # where the version comes from
+    brought: tuple[Version, str] | None = None  # package.json's release, and by which
+
+
 def choose(
-    facts: Facts, source: str, prerelease: str | None, prefix: str = ""
-) -> tuple[Version, list[Version]]:
-    """The commit's version, and every release that an alias may not be moved below.
+    facts: Facts,
+    source: str,
+    prerelease: str | None,
+    prefix: str = "",
+    by_hand: str | None = None,
+) -> Choice:
+    """The commit's version.
 
     source, prerelease, prefix: the settings version.from, version.prerelease and
     tag_prefix. With a prefix other tags do not count, nor do commits that touch nothing
     of the entry.
-    ValueError: the ref is a tag whose name is no SemVer.
+    by_hand: what a person says that it is, which must be what its package.json says.
+    ValueError: the ref is a tag whose name is no SemVer, or by_hand is refused.
     """
     tagged: dict[str, list[Version]] = {}
     for name, sha in facts.tags.items():
@@ -61,23 +77,37 @@ def choose(
             raise ValueError(
                 f'tag "{name}" is no SemVer (like {example}); it is not built'
             )
-        return version, every
-    for bearers in tagged, releases:
-        if commit in bearers:
-            return highest(bearers[commit]), every
+        return Choice(version, every, f"of the tag {name}")
+    package = _version(facts.package)
+    if by_hand:
+        if str(package) != by_hand:
+            words = f"the commit's package.json says {package or 'none'}"
+            advice = f"tag the commit {prefix or 'v'}{by_hand}, or name that"
+            raise ValueError(f"it cannot be version {by_hand}: {words} ({advice})")
+        return Choice(Version.parse(by_hand), every, "asked for with --version")
+    if commit in tagged:
+        return Choice(highest(tagged[commit]), every, "a tag of the commit")
+    if commit in releases:
+        version = highest(releases[commit])
+        words = "package.json has it since this commit"
+        return Choice(version, every, words, (version, commit))
     is_branch = facts.ref.startswith("refs/heads/")
     branch = facts.ref.removeprefix("refs/heads/") if is_branch else DETACHED
     by_tags = source == "tags"
-    return next_version(
+    version = next_version(
         facts.history,
         releases,
-        _version(facts.package),
+        package,
         identifier(prerelease or branch),
         change if by_tags else lambda message: 0,
         release_as if by_tags else lambda message: None,
         [v for c in facts.history for v in tagged.get(c.sha, ()) if not is_final(v)],
         facts.touching if prefix else None,
-    ), every
+    )
+    known = ((v, c.sha) for c in facts.history for v in releases.get(c.sha, ()))
+    base = max(known, default=None)
+    words = origin.following(version, base and base[0], package)
+    return Choice(version, every, words, None if by_tags else base)
 
 
 def _version(package: object) -> Version | None:
@@ -94,7 +124,8 @@ def _package_releases(line: Iterable[tuple[str, object]]) -> Releases:
 
 
 def main(argv: list[str]) -> int:
-    """The program: argv names the build directory. Prints what the module tells of."""
+    """The program: its arguments, and what it prints, are as the module tells."""
+    folder = Path(argv[1] if len(argv) > 1 else Path(argv[0]).absolute().parent)
     with open(f"{argv[0]}/build.json", "rb") as file:
         build = json.load(file)
     source = setting(argv[0], "version/from")
@@ -115,7 +146,9 @@ def main(argv: list[str]) -> int:
     if "version" in package and not _version(package):
         _pass_over(f'"version": {json.dumps(package["version"])[:80]} in package.json')
     try:
-        version, releases = choose(facts, source, prerelease, prefix)
+        choice = choose(facts, source, prerelease, prefix, build.get("version"))
+        version, withdrawn = choice.version, origin.withdrawn(folder)
+        releases = [v for v in choice.releases if str(v) not in withdrawn]
         image_tags = tags.image_tags(version, facts.ref, head.sha, publish, releases)
     except ValueError as e:
         _write(f"{e}\0")
@@ -124,6 +157,13 @@ def main(argv: list[str]) -> int:
     for section in [str(version)], image_tags, lines:
         _write("".join(f"{line}\n" for line in section) + "\0")
     _write(f"{no_test(facts.package)}\0")
+    said, if_red = [f"{version}: {choice.origin}"], ""
+    if choice.brought and choice.brought[1] == head.sha:
+        ways = origin.ways(folder, version, head.sha)
+        if_red = f"{version} is not published; once the build is mended: {ways}"
+    elif choice.brought and choice.brought[0] == _version(facts.package):
+        said.append(origin.unpublished(folder, *choice.brought, head.sha))
+    _write("".join(f"{words}\n" for words in said if words) + f"\0{if_red}\0")
     if not image_tags:
         _write(tags.why_none(version, facts.ref, publish, releases))
     return 0
