@@ -16,6 +16,7 @@ from typing import Any
 
 from wrapper.builds import host
 from wrapper.builds.directory import Build
+from wrapper.builds.illness import ServerNotice
 from wrapper.builds.inbox import Inbox
 from wrapper.builds.lock import Locked, lock
 from wrapper.builds.notices import Notices
@@ -103,6 +104,7 @@ class Poller:
 
     def _run(self, builds: Path) -> int:
         self._notices = Notices(builds)
+        self._server_notice = ServerNotice(builds, self._notices.tell_of_server)
         self._host = HostWatch(self._config, lambda: self._later(self._write_health))
         self._queue = Queue(
             builds,
@@ -208,17 +210,20 @@ class Poller:
         """Leaves builds/.health.json, for the command health."""
         repositories = {r.name: r.health() for r in self._repositories.values()}
         beside = self._config.builds / ".health.json.tmp"
+        document = {
+            "format": 1,
+            "host": self._host.troubles,
+            "statuses": self._statuses.refused,
+            "requests_remaining": self._github.remaining,
+            "repositories": repositories,
+        }
         # Not synced, as it is written often. A full disk is told by who needs the room.
         with suppress(OSError):
-            document = {
-                "format": 1,
-                "host": self._host.troubles,
-                "statuses": self._statuses.refused,
-                "requests_remaining": self._github.remaining,
-                "repositories": repositories,
-            }
             beside.write_text(json.dumps(document))
             beside.replace(beside.with_suffix(""))
+        if not self._stopped_by:
+            with suppress(OSError):
+                self._server_notice.look(self._config, document)
 
     def _do(self, call: Callable[[], object]) -> None:
         try:

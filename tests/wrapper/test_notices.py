@@ -9,15 +9,18 @@ import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.parts import ROOT, wait_for
 from tests.wrapper.test_directory import make  # noqa: F401
-from wrapper.builds import deliver, notices
+from wrapper.builds import deliver, illness, notices
 from wrapper.builds.directory import builds_in
+from wrapper.builds.illness import ServerNotice
 from wrapper.builds.notices import Notices
 from wrapper.commands import notify
+from wrapper.config import load as config
 
 README = ROOT / "README.md"
 SECRET = "whsec_" + base64.b64encode(b"a secret of many bytes").decode()
@@ -219,6 +222,46 @@ def test_an_older_commits_build_is_no_verdict(tmp_path, file, receiver, start, e
     told.note(*ends(1, RED))
     told.note(*ends(3, RED))
     wait_for(lambda: receiver.events() == ["broken"])
+
+
+def test_of_the_server_itself_once_ill_and_once_well(
+    tmp_path, file, receiver, start, configure, monkeypatch
+):
+    file(team={"url": receiver.url, "secret": SECRET})
+    clock = [1000.0]
+    now = SimpleNamespace(monotonic=lambda: clock[0], time=time.time)
+    monkeypatch.setattr(illness, "time", now)
+    wish = {"to": ["team"], "on": ["server", "broken"]}
+    two = {"o/a": {"notify": wish}, "o/b": {"notify": wish | {"on": ["fixed"]}}}
+    poll = {"interval": 10, "sweep": 100}
+    settings = config.load(str(configure(repositories=two, poll=poll)))
+    seen = {"asked": None, "compared": time.time(), "interval": 10, "trouble": ""}
+
+    def looks(seconds, host=(), notice=None, **repository):
+        clock[0] += seconds
+        one = {"o/a": seen | repository}
+        notice.look(settings, {"host": list(host), "repositories": one})
+
+    told = start()
+    first = ServerNotice(tmp_path / "builds", told.tell_of_server)
+    looks(0, ["the engine is away"], first)
+    looks(29, ["the engine is away"], first)
+    looks(1, [], first)  # over before anybody needs to know
+    looks(9, [], first, trouble="GitHub answers 500")
+    looks(30, ["the engine is away"], first, trouble="GitHub answers 500")
+    looks(30, ["the engine is away"], first)
+    second = ServerNotice(tmp_path / "builds", told.tell_of_server)  # a new process
+    looks(60, ["the engine is away"], second)
+    looks(1, [], second)
+    looks(60, [], second)
+    wait_for(lambda: len(receiver.got) == 2)
+    assert receiver.events() == ["server", "server"]
+    ill, well = receiver.got
+    assert ill["title"].endswith(" is ill: nothing starts: the engine is away")
+    assert ill["text"].splitlines()[1:] == ["o/a: GitHub answers 500"]
+    assert well["title"].endswith(" is well again") and ill["build"] is None
+    assert [p.name for p in (tmp_path / "builds").iterdir()] == [".owed"]
+    assert illness.wanting(settings) == ["team"]
 
 
 def test_a_target_is_tried(tmp_path, file, receiver, capsys, monkeypatch):

@@ -26,6 +26,7 @@ RETRY = 5.0  # seconds, twice as long each time
 SELDOM = 900.0  # at most
 GIVE_UP = 86400.0  # seconds
 EVENTS = "broken", "changed", "fixed", "released"
+SERVER = "server"  # its own event: whether it is ill, or well again
 
 Message = dict[str, Any]
 
@@ -50,8 +51,9 @@ class Notices:
         self._owed: dict[str, list[_Owed]] = {}  # by target, the oldest first
         self._changed = threading.Condition()
         self._stopped = False
-        for file in sorted(builds.glob("[!.]*/*/.owed/*.json")):
-            self._load(file)
+        for folder in "[!.]*/*/.owed", ".owed":
+            for file in sorted(builds.glob(f"{folder}/*.json")):
+                self._load(file)
         threading.Thread(target=self._work, name="notices", daemon=True).start()
 
     def note(self, build: Build, result: dict[str, Any]) -> None:
@@ -70,6 +72,14 @@ class Notices:
         if _is_verdict(record) and not _is_older(record, before):
             write_json(verdicts, {"refs": refs | {build.ref: record}})
 
+    def tell_of_server(self, target: str, title: str, text: str) -> None:
+        """Owes a target a word of the server itself. Raises OSError."""
+        message = message_of(
+            f"msg_{time.time_ns()}-{SERVER}-{target}", SERVER, None, None
+        )
+        message |= {"title": f"docker-build-server on {title}", "text": text}
+        self._write(self._builds / ".owed", target, message)
+
     def stop(self) -> None:
         with self._changed:
             self._stopped = True
@@ -85,10 +95,12 @@ class Notices:
     ) -> None:
         at = re.sub(r"\D", "", str(record["finished_at"]))
         id = f"msg_{build.id}-{at}-{event}-{target}"
-        folder = build.path.parent / ".owed"
-        folder.mkdir(exist_ok=True)
         message = message_of(id, event, record, before)
-        file = folder / f"{id}.json"
+        self._write(build.path.parent / ".owed", target, message)
+
+    def _write(self, folder: Path, target: str, message: Message) -> None:
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{message['id']}.json"
         write_json(file, {"target": target, "since": time.time(), "message": message})
         self._load(file)
 
@@ -115,7 +127,8 @@ class Notices:
             self._try(owed)
 
     def _try(self, owed: _Owed) -> None:
-        repository = "/".join(owed.file.parts[-4:-2])
+        folder = owed.file.parent.parent.relative_to(self._builds)
+        repository = SERVER if folder == Path() else str(folder)
         try:
             deliver(owed.target, owed.message)
         except Undelivered as e:
