@@ -21,6 +21,14 @@ setup: .venv/.ready ## make the virtual environment, with what running needs
 demo: setup ## see it work, on this machine alone (PAGE=1: and show it on a page)
 	@PAGE=$(PAGE) tests/support/demo
 
+.PHONY: install
+install: ## as root: a service of this host, under /opt; again: an upgrade
+	@scripts/service/install.sh
+
+.PHONY: uninstall
+uninstall: ## as root: remove that; configuration and builds stay
+	@scripts/service/uninstall.sh
+
 ##@ The server
 .PHONY: poll
 poll: setup ## notice pushes and build them, until stopped

@@ -25,8 +25,13 @@ _docker_build_server() {
     words=$steps
   elif [[ $word == -* ]]; then
     words="${options[$command]} --config --help"
-  else # a repository, as the builds folder has it
-    words=$(cd -- "${BUILDS:-builds}" 2>/dev/null && compgen -G '[!.]*/*')
+  else # a repository, as the builds folder has it: the service's, where there is none here
+    for each in "${BUILDS:-builds}" /var/lib/docker-build-server/builds; do
+      if [[ -d $each ]]; then
+        words=$(cd -- "$each" 2>/dev/null && compgen -G '[!.]*/*')
+        break
+      fi
+    done
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
