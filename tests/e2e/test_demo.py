@@ -32,6 +32,9 @@ def test_the_demo_ends_with_tags_and_their_digests_on_a_page(tmp_path):
         demo.wait(60)
     text = output.read_text()
     last = text[text.rindex("Version 1.1.0") :]
+    assert re.search(r"console.log:\d+: not ok 1 - greets by name, and says", last)
+    assert "failure at unit-test" in last
+    assert "docker-build-server status" in last
     tags = re.findall(r":([\w.-]+) +sha256:[0-9a-f]{64}$", last, re.MULTILINE)
     assert {"1.1.0", "1.1", "1", "latest", "main"} <= set(tags)
     assert "less .demo/builds/demo/hello/latest/console.log" in last
