@@ -99,7 +99,7 @@ left /opt/docker-build-server* /usr/local/bin/docker-build-server* \\
 
 def test_it_wants_to_be_called_by_root(tmp_path):
     for name in "install", "uninstall":
-        command = ["setpriv", "--reuid", "65534", SERVICE / f"{name}.sh"]
+        command = ["setpriv", "--reuid", "65534", str(SERVICE / f"{name}.sh")]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2
         assert done.stderr == f"{name}.sh: usage: {name}.sh, as root (-h explains)\n"
