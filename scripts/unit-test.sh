@@ -72,7 +72,7 @@ advise_stage() {
     return
   fi
 
-  names=$(testable_stages "$(setting target)" | grep -vxF -e "$target" | tr '\n' ' ') || true
+  names=$(testable_stages | grep -vxF -e "$target" | tr '\n' ' ') || true
   names=${names% }
   if [[ $names ]]; then
     echo "set \"test.target\" to a stage that installs them: ${names// /, };" \
@@ -183,7 +183,7 @@ install_modules() (
 
 # take_auto_target: sets $target to the last stage that has development dependencies, if one has.
 take_auto_target() {
-  target=$(testable_stages "$(setting target)" | tail -n 1)
+  target=$(testable_stages | tail -n 1)
   if [[ ! $target ]]; then
     echo "unit-test.sh: no named stage before the image's own installs development dependencies:" \
       "the image itself is tested"
