@@ -100,6 +100,21 @@ END
   [[ ${lines[1]} == $'install\tyes\tyes\tnpm ci\tnpm ci && npm run build' ]]
 }
 
+@test "which installs leave development dependencies out" {
+  # installs_are MODULES COMMANDS...: a stage with a RUN of such commands has those.
+  installs_are() {
+    for commands in "${@:2}"; do
+      stages "FROM x\nRUN $commands\n" | grep -qx $'stage\t-\timage\t'"$1" || { echo "$commands: not $1" && return 1; }
+    done
+  }
+  installs_are all 'npm ci' 'npm install' 'cd x && npm i --legacy-peer-deps && npm run build' yarn 'bun install' \
+    'yarn install --network-timeout 100000 --frozen-lockfile' 'corepack yarn install' 'npx pnpm i' \
+    '--mount=type=cache,target=/root/.npm npm ci' 'npm ci > /dev/null 2>&1' 'npm ci --prefix api'
+  installs_are production 'npm ci --omit=dev' 'npm ci --omit dev' 'npm i --production' 'pnpm i -P' \
+    'NODE_ENV=production npm ci' 'corepack enable && pnpm install --prod'
+  installs_are - 'npm i -g pm2' 'npm install express' 'corepack enable' 'yarn build' 'npm run install' 'npm test'
+}
+
 @test "lines that go on, comments between them, scripts below, in letters of any case" {
   [[ $(installs 'FROM node\nRUN apt-get update && \\\n # why\n\n npm \\\n  ci\n') ]]
   [[ $(installs 'from node\nrun <<EOF\nset -e\nnpm ci\nEOF\nRUN x\n') ]]
