@@ -239,7 +239,7 @@ set_tags() {
     elif is_immutable "$refusal"; then
       immutable+=("$tag")
     else
-      (fail_to_set "$tag") || code=$?
+      (fail_to_set "$tag" ' else leave this one out of "publish"') || code=$?
     fi
   done
 

@@ -131,11 +131,10 @@ copy_tag() {
   echo "${0##*/}: $name:$1 is $2"
 }
 
-# fail_to_set TAG: for $refusal.
+# fail_to_set TAG [ADVICE]: for $refusal.
 fail_to_set() {
   if is_immutable "$refusal" || is_refusal "$refusal"; then
-    fail_for_good "the registry refuses $name:$1: $refusal" \
-      "(may this user move it? else leave this one out of \"publish\")"
+    fail_for_good "the registry refuses $name:$1: $refusal (may this user move it?${2-})"
   fi
   fail 75 "cannot set $name:$1: $refusal (is the registry up? credentials: docker login)"
 }
