@@ -1,7 +1,10 @@
 """docker-build-server plan: what a ref would become, without building anything."""
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,12 +26,7 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
         hint = 'add it under "repositories"'
         print(f"{repository} is not configured ({hint})", file=sys.stderr)
         return 2
-    cache = config.builds / ".cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    # A builds folder of its own, which shares the mirror of the real one.
-    with TemporaryDirectory(prefix="plan.", dir=cache) as folder:
-        builds = Path(folder)
-        (builds / ".cache").symlink_to(cache)
+    with _folder(config.builds) as builds:
         try:
             build = stage(repository, settings, builds, ref or "").path
             earlier = config.builds / repository
@@ -53,6 +51,22 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
         for label in (build / "labels").read_text().rstrip("\n").split("\n"):
             print(f"label    {line(label)}")
     return 0
+
+
+@contextmanager
+def _folder(builds: Path) -> Iterator[Path]:
+    """A builds folder of its own, which shares the mirror of the real one; but for
+    another user than that one's, who leaves nothing there, not even as root.
+    """
+    cache = builds / ".cache"
+    if builds.exists() and builds.stat().st_uid != os.geteuid():
+        with TemporaryDirectory(prefix="plan.") as folder:
+            yield Path(folder)
+        return
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="plan.", dir=cache) as folder:
+        Path(folder, ".cache").symlink_to(cache)
+        yield Path(folder)
 
 
 def _document(
