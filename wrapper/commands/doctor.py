@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import requests
 
-from wrapper import SCRIPTS, console
+from wrapper import SCRIPTS, screen
 from wrapper.answer import ask, session
 from wrapper.builds import host
 from wrapper.builds.host import FAIL, OK, WARN, Finding
@@ -29,7 +29,7 @@ def run(source: str) -> int:
     """Prints what it finds; exit code 1 if anything would stop a build."""
     failed = False
     for level, line in _findings(source):
-        print(console.line(f"{level:4}  {mask(line)}"), flush=True)
+        screen.text(f"{level:4}  {mask(line)}")
         failed = failed or level == FAIL
     return int(failed)
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from wrapper import screen
 from wrapper.builds.directory import Build
 from wrapper.builds.process import Failed, call
 from wrapper.config.load import Config
-from wrapper.console import line
 from wrapper.pushes.stager import stage
 
 
@@ -41,15 +41,15 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
         if as_json:
             print(json.dumps(_document(Build(build), image, version, tags)))
             return 0
-        print(f"version  {version}")
+        screen.text(f"version  {version}")
         for words in (build / ".origin").read_text().splitlines():
-            print(f"because  {line(words.removeprefix(f'{version}: '))}")
+            screen.text(f"because  {words.removeprefix(f'{version}: ')}")
         for tag in tags:
-            print(f"tag      {image}:{tag}")
+            screen.text(f"tag      {image}:{tag}")
         if not tags:  # the last words of version.sh are why
-            print(f"tag      {line(printed.rpartition(f'{version}, ')[2].strip())}")
+            screen.text(f"tag      {printed.rpartition(f'{version}, ')[2].strip()}")
         for label in (build / "labels").read_text().rstrip("\n").split("\n"):
-            print(f"label    {line(label)}")
+            screen.text(f"label    {label}")
     return 0
 
 
