@@ -1,6 +1,6 @@
 """What a day's questions cost, where 2,000 builds lie: seconds of each command.
 
-    python -m tests.bench.questions [ROUNDS]
+python -m tests.bench.questions [ROUNDS]
 """
 
 import json
@@ -31,7 +31,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     with tempfile.TemporaryDirectory(prefix="bench.") as folder:
         weeks(Path(folder, "builds"), BUILDS)
-        names = {f"o/r{number}": {} for number in range(20)}
+        names: dict[str, object] = {f"o/r{number}": {} for number in range(20)}
         config = {"registry": "127.0.0.1:1", "builds": "builds", "repositories": names}
         Path(folder, "config.json").write_text(json.dumps(config))
         took: dict[str, list[float]] = {}
@@ -44,8 +44,8 @@ def main() -> None:
                 seconds = time.monotonic() - began
                 took.setdefault(" ".join(question), []).append(seconds)
     print(f"{BUILDS} builds, medians of {rounds}; goal: {GOAL} s each")
-    for name, seconds in took.items():
-        print(f"{name:20} {statistics.median(seconds):5.2f} s")
+    for name, times in took.items():
+        print(f"{name:20} {statistics.median(times):5.2f} s")
 
 
 if __name__ == "__main__":
