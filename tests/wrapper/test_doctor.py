@@ -315,6 +315,25 @@ def test_no_branch_would_be_built(doctor, configure, name):
     doctor.warns(rf"{name}: no branch matches dev, release/\* \(it has: main\)")
 
 
+def test_where_nothing_is_on_github_it_is_not_asked(
+    doctor, configure, make_repo, name, tmp_path
+):
+    tree = make_repo(name=f"{name}-elsewhere")
+    here = {"url": f"file://{tree.folder}/.git"}
+    doctor.config = configure(repositories={name: here}, registry=HOST)
+    assert doctor(GITHUB_API_URL="http://127.0.0.1:1") == 0, doctor.lines
+    assert not doctor.has("GitHub")
+
+
+def test_a_target_that_nobody_is(doctor, configure, name, tmp_path):
+    wish = {"notify": {"to": ["team", "nope"]}}
+    doctor.config = configure(repositories={name: wish}, registry=HOST)
+    doctor.warns("NOTIFY_FILE is not set.* config.json names team")
+    (tmp_path / "targets").write_text('{"team": {"command": ["true"]}}')
+    doctor.warns("NOTIFY_FILE names no target nope", NOTIFY_FILE=f"{tmp_path}/targets")
+    assert not doctor.has("team")
+
+
 def test_the_disk_is_full(doctor, configure, name):
     doctor.config = configure(name, registry=HOST, disk_free_min="1000TiB")
     doctor.fails(r"MiB are free in .*, wanted are \d+ .*disk_free_min")

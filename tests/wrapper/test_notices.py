@@ -214,7 +214,7 @@ def test_of_the_server_itself_once_ill_and_once_well(
     assert ill["text"].splitlines()[1:] == ["o/a: GitHub answers 500"]
     assert well["title"].endswith(" is well again") and ill["build"] is None
     assert [p.name for p in (tmp_path / "builds").iterdir()] == [".owed"]
-    assert illness.wanting(settings) == ["team"]
+    assert config.wanted(settings, "server") == ["team"]
 
 
 def test_a_target_is_tried(tmp_path, file, receiver, capsys, monkeypatch):

@@ -14,11 +14,12 @@ import requests
 
 from wrapper import SCRIPTS, screen
 from wrapper.answer import ask, session
-from wrapper.builds import host
+from wrapper.builds import deliver, host
 from wrapper.builds.host import FAIL, OK, WARN, Finding
 from wrapper.config.globs import matches
-from wrapper.config.load import Config, ConfigError, Settings, load
+from wrapper.config.load import Config, ConfigError, Settings, load, wanted
 from wrapper.config.schema import mask
+from wrapper.github.client import serves
 from wrapper.github.errors import reason
 from wrapper.github.token import Token
 
@@ -39,12 +40,15 @@ def _findings(source: str) -> Iterator[Finding]:
     yield host.cage()
     engine = list(host.engine())
     yield from engine
-    yield from _github()
     try:
         config = load(source, lambda line: print(f"{WARN:4}  {line}"))
     except ConfigError as e:
         yield from (Finding(FAIL, line) for line in str(e).splitlines())
         return
+    urls = [settings.url for settings in config.repositories.values()]
+    if not urls or any(map(serves, urls)):
+        yield from _github()
+    yield from (Finding(WARN, line) for line in deliver.unknown(wanted(config)))
     yield Finding(OK, f"{source}: repositories: {len(config.repositories)}")
     yield from host.disk(config.builds, config.disk_free_min)
     if FAIL not in [finding.level for finding in engine]:

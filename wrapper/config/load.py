@@ -227,3 +227,13 @@ def main(argv: list[str]) -> int:
         return 2
     print(json.dumps({"builds": str(config.builds), "settings": settings.document}))
     return 0
+
+
+def wanted(config: Config, event: str = "") -> list[str]:
+    """The targets that any repository's "notify" names; of an event, where given."""
+    found: dict[str, None] = {}
+    for settings in config.repositories.values():
+        wish = settings.document.get("notify") or {}
+        if not event or event in wish.get("on", [event]):
+            found |= dict.fromkeys(wish.get("to", []))
+    return list(found)

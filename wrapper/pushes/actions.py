@@ -139,14 +139,14 @@ class Actions:
 
     def _withdraw(self, request: Request) -> Answer:
         """repository, version, undo: true or not given."""
-        image, version = self._image(request), request.wanted("version")
+        image, version = self._image(request), _version(request)
         if request.arguments.get("undo"):
             return image.undo(version, request.by)
         return image.withdraw(version, request.by)
 
     def _promote(self, request: Request) -> Answer:
         """repository, version, names"""
-        image, version = self._image(request), request.wanted("version")
+        image, version = self._image(request), _version(request)
         names = request.arguments.get("names")
         texts = isinstance(names, list) and all(isinstance(n, str) for n in names)
         if not names or not isinstance(names, list) or not texts:
@@ -194,3 +194,9 @@ class Actions:
         near = nearest(name, list(repositories))
         words = f'{name} is not configured{near} (add it under "repositories")'
         raise Refused(CALLED_WRONGLY, words)
+
+
+def _version(request: Request) -> str:
+    """As an image tag has it, without the v of a git tag."""
+    version = request.wanted("version")
+    return version.removeprefix("v") if rules.parse(version) else version
