@@ -16,7 +16,7 @@ from wrapper.config.load import Settings
 from wrapper.config.schema import nearest, steps
 from wrapper.pushes.forget import forget
 from wrapper.pushes.registry import Image
-from wrapper.pushes.stager import stage
+from wrapper.pushes.stager import stage, wake
 from wrapper.version import rules
 
 BUSY = 69
@@ -74,6 +74,7 @@ class Actions:
             raise Refused(e.code if e.code in (1, 2) else TEMPORARY, str(e)) from None
         why = f"asked for by trigger, {request.by}"
         journal.tell(self._builds, name, "staged", why, build=build)
+        wake(self._builds)
         return Answer(0, str(build.path), build.name)
 
     def _stage(self, name: str, settings: Settings, what: str, version: str) -> Build:
