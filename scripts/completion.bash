@@ -9,7 +9,9 @@ _docker_build_server() {
     [images]='--all --json' [trigger]='--version --wait' [rerun]='--from --wait'
     [withdraw]='--undo' [notify]='--test' [forget]='--yes' [check]='' [doctor]='' [health]=''
     [plan]='--json' [cancel]='' [pause]='' [resume]='' [promote]=''
+    [serve]='--listen --token-file --allow --hook-secret-file --host --url --public-read'
   )
+  options[serve]+=' --public-badge'
   local steps='clone npm-install version build unit-test tag-push'
 
   for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
@@ -23,7 +25,15 @@ _docker_build_server() {
     words="${!options[*]} --config --version --help"
   elif [[ ${COMP_WORDS[COMP_CWORD - 1]} =~ ^--(from|step)$ ]]; then
     words=$steps
-  elif [[ $word == -* ]]; then
+  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} == --allow ]]; then # some of them, a comma between
+    each=''
+    if [[ $word == *,* ]]; then
+      each=${word%,*},
+    fi
+    words="${each}builds ${each}steps ${each}publish ${each}config"
+  elif [[ ${COMP_WORDS[COMP_CWORD - 1]} =~ ^--.*-file$ ]]; then
+    words='' # bash completes a file
+  elif [[ $word == -* || $command == serve ]]; then
     words="${options[$command]} --config --help"
   else # a repository, as the builds folder has it: the service's, where there is none here
     for each in "${BUILDS:-builds}" /var/lib/docker-build-server/builds; do

@@ -9,7 +9,8 @@
 # from the same commit as another image, that one stays and gets the rest; from another commit, the
 # push fails. An alias (1.2, 1, latest) is not moved below a version it already points to, the tag
 # of a branch goes back only with it, and a tag with the commit's digits in it is never moved. What
-# is withdrawn (builds/OWNER/NAME/withdrawn) moves no alias, and stands in nobody's way.
+# is withdrawn (builds/OWNER/NAME/withdrawn) moves no alias, and stands in nobody's way. A tag that
+# the registry calls immutable stays where it is, and is said to: the rest is published.
 # Cut off half-way, it is completed by running it again.
 #
 # Exit codes: 0 pushed, 1 refused, 2 called wrongly, 69 locked, 75 the registry or the engine
@@ -38,6 +39,7 @@ ask_version() {
     echo "tag-push.sh: $name:${tags[0]} is there already, from the same commit;" \
       "that image is left, and gets the other tags"
     image=$theirs
+    confirmed=()
   fi
 
   confirm "${tags[0]}" "$digest"
@@ -167,6 +169,10 @@ push_first() {
 
   if ! watch docker push "$name:$1"; then
     reason=$(last_words)
+    if is_immutable "$reason"; then
+      keep_immutable "$1"
+      return
+    fi
     if is_refusal "$reason"; then
       fail_for_good "the registry refuses $name:$1: $reason" \
         "(docker login? may this user push there?)"
@@ -184,16 +190,56 @@ push_first() {
   fi
 }
 
-# set_tags TAG...: by digest, one after the other: two at once, and registry 2.8 may answer 500, as
-# it reads a file that the other is writing. Where one is refused, the others are noted.
+# keep_immutable TAG: the registry did not take it, as it is there. The answer to our push was lost,
+# or another host was faster, or it stays.
+keep_immutable() {
+  if [[ $1 == "${tags[0]}" ]]; then
+    ask_version
+  fi
+
+  if [[ ${confirmed[$1]-} ]]; then
+    return
+  elif ask "$1" && same; then
+    confirm "$1" "$digest"
+  else
+    immutable+=("$1")
+  fi
+}
+
+# reveal: some registries show nothing of a repository until something is in it. The tag with the
+# commit's digits can be pushed unseen: no other commit's image is under it.
+reveal() {
+  local tag
+  if [[ ${revealed-} ]]; then
+    return 1
+  fi
+  revealed=yes
+
+  for tag in "${tags[@]:1}"; do
+    if [[ $tag == *"${commit:0:7}"* ]]; then
+      echo "tag-push.sh: the registry shows nothing of $name, so $tag is pushed first"
+      push_first "$tag"
+      return
+    fi
+  done
+  return 1
+}
+
+# set_tags TAG...: the first by docker, the others by digest, one after the other: two at once, and
+# registry 2.8 may answer 500, as it reads a file that the other is writing. Where one is refused,
+# the others are noted.
 set_tags() {
   local tag code=0
 
   for tag; do
-    if (set_tag "$tag" "$known"); then
+    if [[ ! $known ]]; then
+      push_first "$tag"
+    elif copy_tag "$tag" "$known"; then
       confirm "$tag" "$known"
+    elif is_immutable "$refusal"; then
+      immutable+=("$tag")
     else
-      code=75
+      (fail_to_set "$tag") || code=$?
     fi
   done
 
@@ -236,23 +282,23 @@ fi
 
 prepare_skopeo
 declare -A confirmed=() # tag -> digest
+immutable=()            # tags that the registry does not move
 known=''                # the digest of the image, once the registry has it
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
 rm -f -- "$build/pushed"
 ask_version
 sort_tags
-if [[ ! $known && ${#plain[@]} -gt 0 ]]; then
-  push_first "${plain[0]}"
-  plain=("${plain[@]:1}")
-elif [[ ! $known && ${#aliases[@]} -gt 0 ]]; then
-  push_first "${aliases[0]}"
-  aliases=("${aliases[@]:1}")
-fi
-
 set_tags "${plain[@]}"
 for tag in "${aliases[@]}"; do
   set_tags "$tag" # none after one that failed: `latest` is the very last
 done
 
 leave_pushed
+if [[ ${#immutable[@]} -gt 0 ]]; then
+  stay="immutable tags of $name stay where they are: ${immutable[*]}"
+  if [[ ${#confirmed[@]} -eq 0 ]]; then
+    fail_for_good "nothing could be published: $stay (put \"{version}\" into \"publish\")"
+  fi
+  echo "tag-push.sh: $stay (leave them out of \"publish\")"
+fi

@@ -12,7 +12,8 @@
 #           test.target     build and test that stage instead; auto: the last named one before the
 #                           image's own that has development dependencies, if there is one
 #           test.mount      put the checkout over the image's WORKDIR, with modules that a container
-#                           of the image installs, with network
+#                           of the image installs, with network; of a part of a workspace all of
+#                           that, and the tests run in the part
 #           test.services   containers beside the tests, waited for until they are ready, on a
 #                           network of the build's own; what they say is shown after the tests
 # The command's first word replaces the image's entry point, which might be a server that never
@@ -72,7 +73,7 @@ advise_stage() {
     return
   fi
 
-  names=$(testable_stages "$(setting target)" | grep -vxF -e "$target" | tr '\n' ' ') || true
+  names=$(testable_stages | grep -vxF -e "$target" | tr '\n' ' ') || true
   names=${names% }
   if [[ $names ]]; then
     echo "set \"test.target\" to a stage that installs them: ${names// /, };" \
@@ -137,8 +138,8 @@ run_tests() (
 )
 
 # mount_checkout: makes $build/modules of the checkout, and has a container of the image install its
-# modules there. Adds to $options that it stands over the image's WORKDIR. It is the server's user
-# who installs and tests, as the files are his.
+# modules there: of a part of a workspace, at that one's root. Adds to $options that it stands over
+# the image's WORKDIR. It is the server's user who installs and tests, as the files are his.
 mount_checkout() {
   local workdir manager release pinned runs
   local -a command
@@ -149,9 +150,11 @@ mount_checkout() {
       "(add one to $dockerfile)"
   fi
 
+  find_root
+  inside "$root"
   rm -rf -- "$build/modules"
   mkdir -- "$build/modules"
-  tar -C "$build/src/$context" --exclude=./.git --exclude=node_modules -c . \
+  tar -C "$build/src/$root" --exclude=./.git --exclude=node_modules -c . \
     | tar -C "$build/modules" -x
   options+=(--user "$(id -u):$(id -g)" --env HOME=/tmp --workdir "$workdir")
   options+=(--mount "$(bind "$build/modules" "$workdir")")
@@ -170,6 +173,10 @@ mount_checkout() {
     need_engine
     fail 1 "the modules for \"test.mount\" cannot be installed in the image: $(last_words)"
   fi
+
+  if [[ $root != "$context" ]]; then
+    options+=(--workdir "$workdir/${context#"$root/"}") # docker takes the last one
+  fi
 }
 
 # install_modules: in a subshell, as run_tests.
@@ -183,7 +190,7 @@ install_modules() (
 
 # take_auto_target: sets $target to the last stage that has development dependencies, if one has.
 take_auto_target() {
-  target=$(testable_stages "$(setting target)" | tail -n 1)
+  target=$(testable_stages | tail -n 1)
   if [[ ! $target ]]; then
     echo "unit-test.sh: no named stage before the image's own installs development dependencies:" \
       "the image itself is tested"

@@ -43,23 +43,19 @@ cache_of() {
 
 # hint_at_installs: where does the Dockerfile install, and what is there by then?
 hint_at_installs() {
-  local number name base word words installs copied=0 everything='^(--[^ ]+ )*(\./?|/) '
+  local copied run
 
-  while IFS=$'\t' read -r number name base word words; do
-    if [[ $word == COPY && $words != *--from=* && $words =~ $everything ]]; then
-      copied=$number
-    elif [[ $word == RUN ]] && installs "$words" && [[ $installs ]]; then
-      if [[ $copied -eq $number ]]; then
-        hint copy-before-install "$dockerfile copies everything before \"${words:0:60}\", so that" \
-          "any change has it run again$(seconds_of "$words"): copy package.json and the lock file" \
-          "first, and the rest after it"
-      fi
-      if [[ $words != *--mount=type=cache* ]]; then
-        hint install-cache "what \"${words:0:60}\" downloads is kept for the next time by:" \
-          "RUN --mount=type=cache,target=$(cache_of "$words") …"
-      fi
+  while IFS=$'\t' read -r _ _ copied _ run; do
+    if [[ $copied == yes ]]; then
+      hint copy-before-install "$dockerfile copies everything before \"${run:0:60}\", so that" \
+        "any change has it run again$(seconds_of "$run"): copy package.json and the lock file" \
+        "first, and the rest after it"
     fi
-  done < <(instructions)
+    if [[ $run != *--mount=type=cache* ]]; then
+      hint install-cache "what \"${run:0:60}\" downloads is kept for the next time by:" \
+        "RUN --mount=type=cache,target=$(cache_of "$run") …"
+    fi
+  done < <(list_stages | grep ^install)
 }
 
 # hint_at_context: what goes to the engine, and from where?
@@ -82,19 +78,9 @@ hint_at_context() {
 
 # hint_at_image: what does the image hold that it does not need?
 hint_at_image() {
-  local number target last='' named='"devDependencies"[[:space:]]*:[[:space:]]*[{][[:space:]]*"'
-  local -a stage_names stage_has
+  local named='"devDependencies"[[:space:]]*:[[:space:]]*[{][[:space:]]*"'
 
-  read_stages
-  target=$(setting target)
-  for number in "${!stage_names[@]}"; do
-    last=${stage_has[number]}
-    if [[ $target && ${stage_names[number]} == "$target" ]]; then
-      break
-    fi
-  done
-
-  if [[ $last == all && $(text_of "src/$context/package.json") =~ $named ]]; then
+  if [[ $(list_stages) =~ $'\timage\tall' && $(text_of "src/$context/package.json") =~ $named ]]; then
     hint development "the image holds development dependencies: install with --omit=dev in the" \
       "last stage, and have the tests run in an earlier one (\"test.target\": \"auto\")"
   fi

@@ -34,6 +34,10 @@ ask() {
     if [[ $said =~ (manifest|name)\ unknown:[^:]*$ ]] || is_not_listed "$1" "$said"; then
       return 1
     fi
+    if [[ $hidden ]] && reveal; then
+      ask "$1"
+      return
+    fi
     fail_to_ask "$1" "$said"
   fi
 
@@ -44,29 +48,40 @@ ask() {
   fi
 }
 
-# is_refusal REASON: is it one that stays? A registry refuses by 401, 403, 405, or as a tag is
-# immutable. A token that has expired is none: a credential helper gives another the next time.
+# reveal: makes a repository that cannot be read, nor its list, show what it has. tag-push.sh can.
+reveal() { false; }
+
+# is_immutable REASON: is the tag there, and the registry moves none? ECR, Harbor, Google's and
+# others each answer by another status and code: only their words are alike.
+is_immutable() { grep -qiE -- 'immutab|cannot be overwrit' <<<"$1"; }
+
+# is_refusal REASON: is it one that stays? A registry refuses by 401, 403 or 405. A token that has
+# expired is none: a credential helper gives another the next time.
 is_refusal() {
   if grep -qiE -- '(token|credential|authorization).*expired|expired.*token' <<<"$1"; then
     return 1
   fi
-  local refused='denied|unauthorized|authentication required|forbidden|insufficient_scope|immutable'
-  refused+='|already exists|not allowed|(status|code)[^0-9]*(401|403|405)'
+  local refused='denied|unauthorized|authentication required|forbidden|insufficient_scope'
+  refused+='|already exists|not allowed|disallowed|(status|code)[^0-9]*(401|403|405)'
   grep -qiE -- "$refused" <<<"$1"
 }
 
 # is_not_listed TAG REASON: some registries answer 401 or 403 for what is not there. Their list of
-# tags tells.
+# tags tells, unless they hide that too, as of a repository that does not exist: sets $hidden.
 is_not_listed() {
   local list
+  hidden=''
   if ! is_refusal "$2"; then
     return 1
   fi
 
   if list=$(skopeo list-tags --tls-verify="$tls" -- "docker://$name" 2>&1); then
     [[ $list != *"\"$1\""* ]]
-  else
-    [[ $list == *"name unknown"* || $list == *"code from registry 404"* ]]
+  elif [[ $list != *"name unknown"* && $list != *"code from registry 404"* ]]; then
+    if is_refusal "$list"; then
+      hidden=hidden
+    fi
+    return 1
   fi
 }
 
@@ -87,36 +102,42 @@ ask_label() {
 
 # fail_to_ask TAG REASON
 fail_to_ask() {
-  local advice="is it up? is \"registry\" in config.json right?"
-  if [[ $2 =~ denied|unauthorized|authentication|insufficient_scope|401|403 ]]; then
-    advice="docker login; some want the repository created first"
+  local problem="cannot ask the registry for $name:$1: $2"
+  local create='If the repository is not there yet, create it, or have "sha-{sha}" in "publish"'
+  if is_refusal "$2"; then
+    fail_for_good "$problem (docker login? $create)"
   fi
 
-  fail 75 "cannot ask the registry for $name:$1: $2 ($advice)"
+  fail 75 "$problem (is it up? is \"registry\" in config.json right? credentials: docker login)"
 }
 
-# set_tag TAG DIGEST: the registry's image of that digest gets the tag too; it answers with the
-# digest.
-set_tag() {
-  local said set
+# set_tag TAG DIGEST: the registry's image of that digest gets the tag too.
+set_tag() { copy_tag "$@" || fail_to_set "$1"; }
 
-  if ! said=$(skopeo --insecure-policy copy --all --preserve-digests \
+# copy_tag TAG DIGEST: does it; false where the registry refuses, and $refusal says why.
+copy_tag() {
+  if ! refusal=$(skopeo --insecure-policy copy --all --preserve-digests \
     --src-tls-verify="$tls" --dest-tls-verify="$tls" --digestfile "$build/.set.$1" \
     -- "docker://$name@$2" "docker://$name:$1" 2>&1); then
-    said=$(last_words_of_skopeo "$said")
-    if is_refusal "$said"; then
-      fail_for_good "the registry refuses $name:$1: $said" \
-        "(if its tags are immutable, leave this one out of \"publish\")"
-    fi
-    fail 75 "cannot set $name:$1: $said (is the registry up? credentials: docker login)"
+    refusal=$(last_words_of_skopeo "$refusal")
+    return 1
   fi
 
-  set=$(<"$build/.set.$1")
-  if [[ $set != "$2" ]]; then
-    fail 75 "the registry has made $set of $name:$1, not $2 (is it one for images?)"
+  if [[ $(<"$build/.set.$1") != "$2" ]]; then
+    refusal="it has made $(<"$build/.set.$1") of $2 (is it a registry for images?)"
+    return 1
   fi
 
   echo "${0##*/}: $name:$1 is $2"
+}
+
+# fail_to_set TAG: for $refusal.
+fail_to_set() {
+  if is_immutable "$refusal" || is_refusal "$refusal"; then
+    fail_for_good "the registry refuses $name:$1: $refusal" \
+      "(may this user move it? else leave this one out of \"publish\")"
+  fi
+  fail 75 "cannot set $name:$1: $refusal (is the registry up? credentials: docker login)"
 }
 
 # last_words_of_skopeo TEXT: prints the reason in its last line: time="…" level=fatal msg="…

@@ -35,15 +35,29 @@ def test_a_push_whose_event_never_comes_is_staged_by_its_hook(
     body = json.dumps(payload).encode()
     signature = hmac.new(secret.read_bytes(), body, "sha256").hexdigest()
     with serving(config, hook_secret_file=secret) as (url, _):
-        answer = requests.post(
-            f"{url}/api/v1/hooks/github",
-            data=body,
-            headers={"X-Hub-Signature-256": f"sha256={signature}"},
-        )
-    assert answer.status_code == 202
-    wait_for(lambda: poller.counts(name, 1))
-    assert poller.builds(name) == [("refs/heads/main", tree.head)]
-    assert not (builds / name / ".look").exists()
+
+        def send():
+            answer = requests.post(
+                f"{url}/api/v1/hooks/github",
+                data=body,
+                headers={"X-Hub-Signature-256": f"sha256={signature}"},
+            )
+            assert answer.status_code == 202
+
+        send()
+        wait_for(lambda: poller.counts(name, 1))
+        assert poller.builds(name) == [("refs/heads/main", tree.head)]
+        assert not (builds / name / ".look").exists()
+
+        # The same delivery once more: git is asked, and nothing is built again.
+        before = asked(github, name)
+        send()
+        wait_for(lambda: asked(github, name) > before)
+        wait_for(lambda: not (builds / name / ".look").exists())
+        tree.commit()
+        tree.push()
+        send()
+        wait_for(lambda: poller.builds(name)[1:] == [("refs/heads/main", tree.head)])
 
 
 def test_one_look_at_once_and_the_next_in_two_seconds(

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Here
 from tests.support.parts import application, wait_for
+from tests.support.web import Api, outcome, serving
 from wrapper import SCRIPTS
 from wrapper.__main__ import main
 from wrapper.builds.directory import Build, builds_in
@@ -27,6 +28,7 @@ def story(make_repo, configure, here, name, registry, base_image, monkeypatch, c
     poller.settled(name)
 
     class Story:
+        config = path
         folder = poller.folder
         repository = tree
 
@@ -187,6 +189,64 @@ def test_a_release_whose_commit_was_red_is_made_by_asking(story, name, capfd):
     assert story.run("trigger", name, mended[:12], "--version", "1.6.0", "--wait") == 0
     tags = story.digests()
     assert tags["latest"] == tags["1.6"] == tags["1.6.0"] == tags["main"]
+
+
+def test_over_http_a_version_is_released_promoted_and_withdrawn(story, name):
+    tree, package = story.repository, json.loads(application("x")["package.json"])
+
+    def bump(version, test):
+        changed = json.dumps(package | {"version": version})
+        tree.commit({"package.json": changed, "test.js": test})
+        tree.push()
+
+    bump("1.6.0", "process.exit(1)\n")
+    wait_for(lambda: story.states(name) == ["failure"], 120, "it is red")
+    mended = tree.commit({"test.js": "console.log('the test ran')\n"})
+    tree.push()
+    wait_for(lambda: story.states(name)[1:] == ["success"], 120, "it is green")
+    with serving(story.config) as (url, _), Api(url) as api:
+
+        def release(version):
+            about = {"repository": name, "what": mended[:12], "version": version}
+            return outcome(api, api.post("/builds", json=about))
+
+        def ended(asked):
+            assert asked.status_code == 303
+            where = asked.headers["Location"].removeprefix("/api/v1")
+            wait_for(lambda: api.get(where).json()["result"], 120, "it is built")
+            return api.get(where).json()["summary"]
+
+        assert release("2.0").status_code == 422
+        wrong = ended(release("1.6.1"))  # package.json has another one
+        assert wrong["status"] == "failure" and "1.6.1" in wrong["message"]
+        assert ended(release("1.6.0"))["version"] == "1.6.0"
+
+        bump("1.7.0", "console.log('the test ran')\n")
+        wait_for(lambda: "1.7.0" in story.digests(), 120, "it is there")
+        wait_for(lambda: story.states(name)[-1] == "success", 120, "it has ended")
+        tags = story.digests()
+        assert tags["latest"] == tags["1.7.0"] != tags["1.6.0"]
+
+        about = {"repository": name, "version": "1.6.0", "name": "production"}
+        assert outcome(api, api.post("/promote", json=about)).status_code == 200
+        taken = api.post("/promote", json=about | {"name": "latest"})
+        assert outcome(api, taken).status_code == 422
+
+        withdrawn = f"/repositories/{name}/withdrawn"
+        done = outcome(api, api("PUT", f"{withdrawn}/1.7.0"))
+        assert "latest is 1.6.0" in done.json()["message"]
+        tags = story.digests()
+        assert tags["latest"] == tags["1"] == tags["production"] == tags["1.6.0"]
+        assert api("GET", "/images?repository=" + name).status_code == 200
+
+        assert outcome(api, api("DELETE", f"{withdrawn}/1.7.0")).status_code == 200
+        assert story.digests()["latest"] == tags["1.7.0"]
+        again = outcome(api, api("DELETE", f"{withdrawn}/1.7.0"))
+        assert again.status_code == 409
+        assert "is not withdrawn" in again.json()["detail"]
+        assert outcome(api, api("PUT", f"{withdrawn}/7.0.0")).status_code == 409
+        api.is_problem(422, "PUT", f"{withdrawn}/1%0a2")
+        api.is_problem(404, "PUT", "/repositories/no/such/withdrawn/1.0.0")
 
 
 def test_what_is_left_of_a_repository_goes(story, name, configure, capfd, docker):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import Stub
 from tests.support.parts import wait_for
-from tests.support.web import Api, serving
+from tests.support.web import Api, outcome, serving
 from wrapper.builds.directory import builds_in
 
 
@@ -26,19 +26,6 @@ def polled(make_repo, configure, here, name):
             return poller
 
         yield polled
-
-
-def outcome(api, answer):
-    """What the poller has answered in the end."""
-    assert answer.status_code == 202, answer.text
-    where = answer.headers["Location"].removeprefix("/api/v1")
-    assert where == f"/requests/{answer.json()['request']}"
-
-    def answered():
-        found = api.get(where)
-        return [found] if found.status_code != 202 else None
-
-    return wait_for(answered)[0]
 
 
 def test_a_build_is_asked_for_and_found(polled, name, builds):

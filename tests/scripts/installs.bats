@@ -7,11 +7,14 @@ setup() {
   common_setup
 }
 
-# installs DOCKERFILE [TARGETS]: what installs there, in a stage that is built.
-installs() {
+# stages DOCKERFILE [TARGET [TEST]]: all that is told of it.
+stages() {
   printf %b "$1" >"$work/Dockerfile"
-  awk -v targets="${2--}" -f "$scripts/lib/installs.awk" "$work/Dockerfile"
+  awk -v target="${2-}" -v test="${3-}" -f "$scripts/lib/stages.awk" "$work/Dockerfile"
 }
+
+# installs DOCKERFILE [TARGET [TEST]]: what installs there, in a stage that is built.
+installs() { stages "$@" | sed -n 's/^install\tyes\t[^\t]*\t\([^\t]*\).*/\1/p'; }
 
 @test "each way to install what package.json names is one" {
   while IFS= read -r line; do
@@ -71,12 +74,45 @@ END
   three='FROM node AS deps\nRUN npm ci\nFROM node AS build\nCOPY --from=deps /a /a\nFROM nginx\nCOPY --chown=x --from=build /a /a\n'
   [[ $(installs "$three") && $(installs "$three" build) && $(installs "$three" deps) ]]
   apart='FROM node AS Test\nRUN npm ci\nFROM node\nCOPY . .\n'
-  [[ ! $(installs "$apart") && $(installs "$apart" test) && $(installs "$apart" "- test") ]]
+  [[ ! $(installs "$apart") && $(installs "$apart" test) && $(installs "$apart" '' test) && $(installs "$apart" '' auto) ]]
   [[ $(installs 'FROM node AS dep\nRUN npm ci\nFROM x\nRUN --mount=type=bind,from=dep,target=/x true\n') ]]
   [[ $(installs 'FROM --platform=linux/amd64 node AS a\nRUN npm ci\nFROM a\n') ]]
   [[ $(installs 'FROM a\nRUN npm ci\nFROM b\nCOPY --from=0 /x /x\n') ]]
   [[ ! $(installs 'FROM a AS node\nRUN npm ci\nFROM b AS c\nCOPY --from=other /x /x\n') ]]
   [[ ! $(installs 'FROM node AS node\nCOPY . .\n') ]]
+}
+
+@test "what is in a stage: by its own install, its base, node_modules of another, less by prune or NODE_ENV" {
+  # is NAME ROLE MODULES DOCKERFILE [TARGET]: so that stage is told.
+  is() { stages "$4" "${5-}" | grep -qxF "stage"$'\t'"$1"$'\t'"$2"$'\t'"$3" || { stages "$4" && return 1; }; }
+  is deps testable all 'FROM node AS deps\nRUN npm ci\nFROM node\n'
+  is - image - 'FROM node AS deps\nRUN npm ci\nFROM node\n'
+  is deps image all 'FROM node AS deps\nRUN npm ci\nFROM node\n' DEPS
+  is b testable all 'FROM node AS a\nRUN npm ci\nFROM a AS b\nFROM x\n'
+  is - image all 'FROM node AS a\nRUN npm ci\nFROM x\nCOPY --from=a /app/node_modules node_modules\n'
+  is - image - 'FROM node AS a\nRUN npm ci\nFROM x\nCOPY --from=a /app/dist .\n'
+  is - image production 'FROM node AS a\nRUN npm ci\nFROM a\nRUN npm prune --omit=dev\n'
+  is a - production 'FROM node AS a\nENV NODE_ENV=production\nRUN npm ci\nFROM a\n'
+  is a testable all 'FROM node AS a\nENV NODE_ENV=production\nRUN npm ci --include=dev\nFROM x\n'
+  is a - production 'FROM node AS a\nRUN yarn install --production\nFROM x\n'
+  is - - all 'FROM node\nRUN npm ci\nFROM x\n'
+  run stages 'ARG X=1\nFROM node\nCOPY . .\nRUN npm ci \\\n && npm run build\n'
+  [[ ${lines[1]} == $'install\tyes\tyes\tnpm ci\tnpm ci && npm run build' ]]
+}
+
+@test "which installs leave development dependencies out" {
+  # installs_are MODULES COMMANDS...: a stage with a RUN of such commands has those.
+  installs_are() {
+    for commands in "${@:2}"; do
+      stages "FROM x\nRUN $commands\n" | grep -qx $'stage\t-\timage\t'"$1" || { echo "$commands: not $1" && return 1; }
+    done
+  }
+  installs_are all 'npm ci' 'npm install' 'cd x && npm i --legacy-peer-deps && npm run build' yarn 'bun install' \
+    'yarn install --network-timeout 100000 --frozen-lockfile' 'corepack yarn install' 'npx pnpm i' \
+    '--mount=type=cache,target=/root/.npm npm ci' 'npm ci > /dev/null 2>&1' 'npm ci --prefix api'
+  installs_are production 'npm ci --omit=dev' 'npm ci --omit dev' 'npm i --production' 'pnpm i -P' \
+    'NODE_ENV=production npm ci' 'corepack enable && pnpm install --prod'
+  installs_are - 'npm i -g pm2' 'npm install express' 'corepack enable' 'yarn build' 'npm run install' 'npm test'
 }
 
 @test "lines that go on, comments between them, scripts below, in letters of any case" {
@@ -109,6 +145,7 @@ skipped_or_not() {
   [[ $(skipped_or_not $'FROM node' '{"install": {"when": "never"}}') == 'skipped: "install.when" is never' ]]
   [[ $(skipped_or_not "$own" '{"install": {"command": ["touch", "ran"]}}') == installed ]]
   [[ $(skipped_or_not $'FROM node AS test\nRUN npm ci\nFROM node' '{"test": {"target": "test"}}') == skipped:* ]]
+  [[ $(skipped_or_not $'FROM node AS test\nRUN npm ci\nFROM node' '{"test": {"target": "auto"}}') == skipped:* ]]
   [[ $(skipped_or_not $'FROM node AS test\nRUN npm ci\nFROM node') == installed ]]
 }
 

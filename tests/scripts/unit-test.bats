@@ -375,25 +375,6 @@ CI_REPO=$(jq -r .settings.repository "$build/build.json")" ]]
   [[ $(<"$work/bytes") -eq 20000000 && -e $build/tested ]]
 }
 
-@test "which RUN installs the modules of a project, and with which of them" {
-  # installs_are KIND COMMANDS...
-  installs_are() {
-    local kind=$1 installs=''
-    . "$scripts/lib/dockerfile.sh"
-    shift
-    for commands; do
-      installs "$commands"
-      [[ $installs == "$kind" ]] || { echo "$commands: $installs" && return 1; }
-    done
-  }
-  installs_are all 'npm ci' 'npm install' 'cd x && npm i --legacy-peer-deps && npm run build' yarn 'bun install' \
-    'yarn install --network-timeout 100000 --frozen-lockfile' 'corepack yarn install' 'npx pnpm i' \
-    '--mount=type=cache,target=/root/.npm npm ci' 'npm ci > /dev/null 2>&1' 'npm ci --prefix api'
-  installs_are production 'npm ci --omit=dev' 'npm ci --omit dev' 'npm i --production' 'pnpm i -P' \
-    'NODE_ENV=production npm ci' 'corepack enable && pnpm install --prod'
-  installs_are '' 'npm i -g pm2' 'npm install express' 'corepack enable' 'yarn build' 'npm run install' 'npm test'
-}
-
 @test "test.target auto: the last named stage with development dependencies is tested, else the image" {
   cat >"$build/src/Dockerfile" <<END
 FROM $BASE_IMAGE AS deps
@@ -451,6 +432,25 @@ END
   steps build
   unit_test
   is_red 'the image has no WORKDIR'
+}
+
+@test "test.mount of a part of a workspace: the checkout from the workspace's root, the tests in the part" {
+  local src=$build/src
+  mkdir -p "$src/parts/api" "$src/parts/tool"
+  echo '{"name": "all", "private": true, "workspaces": ["parts/*"]}' >"$src/package.json"
+  echo '{"name": "tool", "version": "1.0.0", "bin": "run.js"}' >"$src/parts/tool/package.json"
+  printf '#!/usr/bin/env node\nconsole.log("ran in", process.cwd())\nrequire("fs").writeFileSync("report", "x")\n' >"$src/parts/tool/run.js"
+  chmod +x "$src/parts/tool/run.js"
+  echo '{"name": "api", "version": "1.0.0", "scripts": {"test": "tool"}, "devDependencies": {"tool": "1.0.0"}}' >"$src/parts/api/package.json"
+  (cd "$src" && rm package-lock.json && npm install --silent --package-lock-only)
+  printf 'FROM %s\nWORKDIR /srv/app\nCOPY package.json .\n' "$BASE_IMAGE" >"$src/parts/api/Dockerfile"
+  change '.settings.context = "parts/api"'
+  setting mount true
+  setting reports '["report"]'
+  steps build
+  unit_test
+  [[ $status -eq 0 && $output == *"ran in /srv/app/parts/api"* ]] || { echo "$output" && false; }
+  [[ -L $build/modules/node_modules/tool && $(<"$build/reports/report") == x ]]
 }
 
 @test "test.shm_size" {

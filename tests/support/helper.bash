@@ -10,6 +10,7 @@ git_identity=(-c user.name=Tester -c user.email=tester@example.com)
 common_setup() {
   work=$BATS_TEST_TMPDIR/work
   mkdir "$work"
+  builds=0
 
   # No other test has these names of images and containers, in this run or in another one beside it.
   repository=test/${BATS_TEST_FILENAME##*/}-$BATS_TEST_NUMBER-$$
@@ -91,6 +92,24 @@ copy() {
   change ".settings.image = \"$repository${2-}\""
 }
 
+# built VERSION COMMIT TAG...: sets $build to a tested build, with an image of its own.
+built() {
+  build=$work/builds/$repository/$((++builds))
+  mkdir -p "$build"
+  jq -n --arg commit "$2" --arg registry "$REGISTRY" --arg image "$repository" \
+    '{format: 1, $commit, ref: "refs/heads/main", settings: {$registry, $image}}' \
+    >"$build/build.json"
+
+  echo "$builds" >"$build/content"
+  printf 'FROM scratch\nCOPY content /\n' >"$build/Dockerfile"
+  "$DOCKER" build -q --label "org.opencontainers.image.version=$1" \
+    --label "org.opencontainers.image.revision=$2" "$build" >"$build/image"
+
+  echo "$1" >"$build/version"
+  printf '%s\n' "${@:3}" >"$build/tags"
+  { cat "$build/image" && echo passed; } >"$build/tested"
+}
+
 # change FILTER [OPTION...]: rewrites the build's build.json with jq, and has settings/ made of it
 # anew.
 change() {
@@ -160,6 +179,15 @@ stub() {
   stub_pid=$!
   until_true test -s "$work/stub.log"
   stub=127.0.0.1:$(head -n 1 "$work/stub.log")
+}
+
+# gate RULE...: starts gate.py before the registry, which $REGISTRY then is. It logs to
+# $work/gate.log.
+gate() {
+  rm -f "$work/gate.log"
+  python3 -u "$root/tests/support/gate.py" "$REGISTRY" "$@" >"$work/gate.log" 3>&- &
+  until_true test -s "$work/gate.log"
+  REGISTRY=127.0.0.1:$(head -n 1 "$work/gate.log")
 }
 
 # end_jobs ends what a test left in the background.

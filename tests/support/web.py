@@ -119,6 +119,22 @@ class Api:
         return answer.json()
 
 
+def outcome(api: Api, answer: requests.Response) -> requests.Response:
+    """What the poller has answered in the end."""
+    assert answer.status_code == 202, answer.text
+    where = answer.headers["Location"].removeprefix("/api/v1")
+    assert where == f"/requests/{answer.json()['request']}"
+
+    answers: list[requests.Response] = []
+
+    def answered() -> bool:
+        answers.append(api.get(where))
+        return answers[-1].status_code != 202
+
+    wait_for(answered)
+    return answers[-1]
+
+
 @contextmanager
 def serving(
     config: Path | str, port: int = 0, **options: Any

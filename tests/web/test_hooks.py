@@ -4,11 +4,13 @@ import base64
 import hmac
 import json
 import time
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.support.web import Api, serving
+from wrapper.web import signatures
 
 SECRET, OLD = "a-secret-of-a-webhook", "the-secret-before-that"
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -136,6 +138,22 @@ def test_what_is_not_is_refused_and_said_once(hooks, folder, capfd, sender, head
         assert send(hooks, sender, headers).status_code == 401
     assert looked(folder) == []
     assert capfd.readouterr().out.count("is refused") == 1
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_is_sent_twice_is_one_more_look_while_its_time_is_right(
+    hooks, folder, monkeypatch, name
+):
+    sender, made, body = VALID[name]
+    headers = made(body) if callable(made) else made
+    for _ in range(2):  # the same bytes: it had no answer, or somebody has heard it
+        assert send(hooks, sender, headers, body).status_code == 202
+        assert len(looked(folder)) == 1
+    later = time.time() + 301
+    monkeypatch.setattr(signatures, "time", SimpleNamespace(time=lambda: later))
+    dated = made is standard
+    assert send(hooks, sender, headers, body).status_code == (401 if dated else 202)
+    assert len(looked(folder)) == (0 if dated else 1)
 
 
 def test_a_ping_and_what_is_no_repository_of_ours(hooks, folder):

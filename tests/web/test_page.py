@@ -208,6 +208,44 @@ def test_a_world_without_builds(chromium, folder):
 
 
 @pytest.mark.more
+def test_what_waits_and_for_what(chromium, folder):
+    """Each of the reasons for which nothing starts, the next above the last."""
+    names = ["o/n", "o/other", "o/third", "o/a-name-that-is-longer-than-most-are"]
+    folder.configure(*names, concurrency=2)
+    running = [folder.build(1, None, LOG), folder.build(2, None, LOG, name="o/third")]
+    long = "refs/heads/feature/a-branch-whose-name-is-a-sentence-without-a-blank"
+    folder.build(3, None)
+    folder.build(4, None, ref=long)
+    folder.build(5, None, name="o/other")
+    folder.build(6, None, name=names[3], ref=long)
+    (folder.builds / "o/other/.pause").touch()
+
+    rows = "[...document.querySelectorAll('.row .why')].map((r) => r.textContent)"
+    after = f"after {running[0].id}, which runs: one at a time of a repository"
+    full = '2 builds run, as many as "concurrency" allows'
+    with serving(folder.config) as (url, _):
+        with held(folder.builds / ".lock"):
+            with held(running[0].path / "lock"), held(running[1].path / "lock"):
+                tab = look(chromium, f"{url}/", "waiting")
+                assert tab.run("document.title") == "2 running · Builds"
+                paused = "this repository is paused"
+                assert tab.run(rows) == [after, after, paused, full]
+            # Both have ended without a result: they are to go on, and wait too.
+            tab.shows("its turn comes")
+            wait_for(partial(has_title, tab, "6 waiting"))
+            trouble = "registry: 127.0.0.1:5000 does not answer (is it running?)"
+            about = {"format": 1, "host": [trouble], "repositories": {}}
+            (folder.builds / ".health.json").write_text(json.dumps(about))
+            look(chromium, f"{url}/", "held", f"Nothing starts: {trouble}")
+            (folder.builds / ".pause").touch()
+            tab.shows("Paused: pushes are recorded, nothing starts")
+            assert set(tab.run(rows)) == {"all builds are paused"}
+        tab.shows("No poller runs")
+        assert set(tab.run(rows)) == {"no poller runs"}
+        calm(tab, url)
+
+
+@pytest.mark.more
 def test_five_hundred_repositories(chromium, folder):
     names = [f"o{n % 20}/r{n}" for n in range(500)]
     for number, name in enumerate(names):

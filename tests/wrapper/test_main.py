@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.parts import ROOT
 from wrapper.__main__ import _parser, main
+from wrapper.web.options import RIGHTS
 
 [_COMMANDS] = [a for a in _parser()._actions if a.dest == "command"]
 COMMANDS = dict(_COMMANDS.choices or {})
@@ -47,14 +48,16 @@ def completes(*words):
 
 
 def test_bash_completes_what_there_is():
-    assert completes("") >= COMMANDS.keys() - {"serve"}
+    assert completes("") >= COMMANDS.keys()
     assert completes("sta") == {"status"}
     assert completes("rerun", "o/n", "--from", "un") == {"unit-test"}
+    assert completes("serve", "--allow", "") == set(RIGHTS)
+    assert completes("serve", "--allow", "builds,st") == {"builds,steps"}
+    assert completes("serve", "--token-file", "") == set()
     for name, command in COMMANDS.items():
-        if name != "serve":
-            options = {o for action in command._actions for o in action.option_strings}
-            known = {option for option in options if option.startswith("--")}
-            assert completes(name, "--") == known, name
+        options = {o for action in command._actions for o in action.option_strings}
+        known = {option for option in options if option.startswith("--")}
+        assert completes(name, "--") == known, name
 
 
 @pytest.mark.parametrize("name", ASKED)
