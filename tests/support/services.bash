@@ -6,6 +6,7 @@
 #   start_engine DIR [DATA]    a private Docker engine; exports DOCKER_HOST     stop_engine DIR
 #   start_registry DIR         a registry on 127.0.0.1; exports REGISTRY        stop_registry DIR
 #   base_image                 exports BASE_IMAGE: node, npm and a shell; imported once per engine
+#   debian_image               prints the name of a Debian with node, for the server's own image
 #
 # This file is sourced. DIR is an existing folder for one service; its files say what runs there.
 # DATA (default: in DIR) may outlive it. A stopped service starts again on the same DIR with the
@@ -289,3 +290,24 @@ END
     -c 'CMD ["node"]' \
     - "$BASE_IMAGE" >/dev/null
 )
+
+# debian_image prints the name of a Debian 13 with this machine's node: what scripts/image/Dockerfile
+# takes for its BASE, where no hub can be reached. It is made once per engine.
+debian_image() {
+  base_image
+  local name=${BASE_IMAGE/base/debian}
+  local bundle=/etc/ssl/certs/ca-certificates.crt
+
+  if ! "$DOCKER" image inspect -- "$name" >/dev/null 2>&1; then
+    need mmdebstrap=mmdebstrap >&2
+    mmdebstrap --quiet --variant=apt --include=ca-certificates trixie - \
+      http://deb.debian.org/debian | "$DOCKER" import - "$name-bare" >/dev/null
+    DOCKER_BUILDKIT=1 "$DOCKER" build --quiet --tag "$name" - >/dev/null <<END_OF_FILE
+FROM $name-bare
+COPY --from=$BASE_IMAGE /usr/local /usr/local
+COPY --from=$BASE_IMAGE /etc/ssl/ca.crt $bundle
+ENV SSL_CERT_FILE=$bundle PIP_CERT=$bundle NODE_EXTRA_CA_CERTS=$bundle
+END_OF_FILE
+  fi
+  echo "$name"
+}
