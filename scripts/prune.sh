@@ -175,7 +175,14 @@ erase_buried() {
   local -a found buried
 
   list_directories "\.pruned\.$id_pattern"
-  buried=("${found[@]}")
+  buried=()
+  for each in "${found[@]}"; do
+    if [[ $(setting_of "$each" engine/kind) == kubernetes ]]; then
+      remove "$each" # its images went with the job's own engine
+    else
+      buried+=("$each")
+    fi
+  done
   if [[ ${#buried[@]} -eq 0 ]]; then
     return
   fi

@@ -128,6 +128,16 @@ def container(builds: Path, mounts: str = "/proc/self/mountinfo") -> Iterator[Fi
     yield Finding(WARN, f"{words}, {why} (mount it there: -v {builds}:{builds})")
 
 
+def cluster() -> Iterator[Finding]:
+    """Does Kubernetes take jobs of ours?"""
+    code, _, error = run("kubectl", "auth", "can-i", "create", "jobs", timeout=10)
+    if code:
+        advice = "the Role of scripts/image/kubernetes.yaml lets the poller"
+        yield Finding(FAIL, f"kubectl cannot create jobs: {error or 'no'} ({advice})")
+    else:
+        yield Finding(OK, "Kubernetes takes our jobs")
+
+
 def engine() -> Iterator[Finding]:
     code, _, error = run(docker(), "version", timeout=10)
     if code:
