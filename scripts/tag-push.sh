@@ -158,10 +158,19 @@ is_higher() {
   [[ $(printf '%s\n' "$1" "$version" | sort -V | tail -n 1) == "$1" ]]
 }
 
+# need_lock: another machine may have taken the build over, and pushes it.
+need_lock() {
+  if ! holds_lock; then
+    fail 69 "another has taken this build over, and pushes it: this one does not"
+  fi
+}
+
 # push_first TAG: the layers go with it, by docker; and the digest the registry answers with is
 # noted.
 push_first() {
   local reason
+
+  need_lock
   if ! docker tag "$image" "$name:$1"; then
     need_engine
     fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"
@@ -231,6 +240,7 @@ reveal() {
 set_tags() {
   local tag code=0
 
+  need_lock
   for tag; do
     if [[ ! $known ]]; then
       push_first "$tag"

@@ -131,6 +131,8 @@ class Poller:
             say(ME, words)
         if (cage := host.cage()).level != host.OK:
             say(ME, cage.line)
+        for finding in host.container(builds):
+            say(ME, finding.line)
         on_github = any(r.on_github for r in self._repositories.values())
         if on_github and not self._github.token.value():
             say(ME, "no token: no commit statuses (set GITHUB_TOKEN_FILE)")

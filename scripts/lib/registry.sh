@@ -31,7 +31,7 @@ ask() {
   theirs='' digest=''
   if ! said=$(inspect "$1" --raw 2>&1 >"$manifest"); then
     said=$(last_words_of_skopeo "$said")
-    if [[ $said =~ (manifest|name)\ unknown:[^:]*$ ]] || is_not_listed "$1" "$said"; then
+    if [[ $said =~ (manifest|name)\ unknown(:[^:]*)?$ ]] || is_not_listed "$1" "$said"; then
       return 1
     fi
     if [[ $hidden ]] && reveal; then

@@ -51,6 +51,7 @@ def _findings(source: str) -> Iterator[Finding]:
     yield from (Finding(WARN, line) for line in deliver.unknown(wanted(config)))
     yield Finding(OK, f"{source}: repositories: {len(config.repositories)}")
     yield from host.disk(config.builds, config.disk_free_min)
+    yield from host.container(config.builds)
     if FAIL not in [finding.level for finding in engine]:
         yield host.registry(config.registry, _an_image(config))
     with ThreadPoolExecutor(8) as pool:
