@@ -296,7 +296,8 @@ immutable=()            # tags that the registry does not move
 known=''                # the digest of the image, once the registry has it
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
-rm -f -- "$build/pushed"
+rm -f -- "$build/pushed" "$build"/.{asked,refused}.*
+ask_all "${tags[@]}"
 ask_version
 sort_tags
 set_tags "${plain[@]}"
@@ -305,6 +306,7 @@ for tag in "${aliases[@]}"; do
 done
 
 leave_pushed
+rm -f -- "$build"/.{asked,refused}.*
 if [[ ${#immutable[@]} -gt 0 ]]; then
   stay="immutable tags of $name stay where they are: ${immutable[*]}"
   if [[ ${#confirmed[@]} -eq 0 ]]; then
