@@ -38,6 +38,11 @@ poll: setup ## notice pushes and build them, until stopped
 serve: setup ## the API and the page, read only, on 127.0.0.1:7070 (OPTIONS=… for more)
 	@$(server) serve $(OPTIONS)
 
+.PHONY: image
+image: ## its own image, as TAG=docker-build-server (BASE=… with node, where Docker Hub is not)
+	@DOCKER_BUILDKIT=1 "$${DOCKER:-docker}" build -f scripts/image/Dockerfile $(if $(BASE),--build-arg BASE="$$BASE") \
+	  -t $(if $(TAG),"$$TAG",docker-build-server) .
+
 .PHONY: status
 status: setup ## what is built now, and the newest build of each ref (REPO=owner/name)
 	@$(server) status $(if $(REPO),"$$REPO")

@@ -50,7 +50,7 @@ await() {
 # process each, is soon enough: what a build prints in that time the disk has room for.
 watch_log() {
   while sleep 0.5 && kill -0 "$$"; do
-    if [[ $(stat -c %s -- "$build/console.log") -gt $log_max ]]; then
+    if [[ $(stat -Lc %s -- "$build/console.log") -gt $log_max ]]; then
       kill -USR1 "$$"
       return
     fi

@@ -8,6 +8,8 @@
 #           Containers and networks that a build which nobody works on has left in the engine.
 #           In builds/.cache what was used least lately, while it is larger than CACHE_MAX bytes
 #           (10 GiB). What BuildKit has cached beyond `build_cache_max`.
+# Where builds are sent to other machines, the same there (lib/prune-nodes.sh); KEPT names a file of
+# the builds that are still known: others go, whatever their number.
 # In a registry nothing is removed.
 #
 # Exit codes: 0 done (or another prune is at work), 2 called wrongly, 75 the engine: images stay
@@ -32,6 +34,11 @@ list_directories() {
 # unlocked FILE COMMAND...: runs it while nobody else holds the lock, else passes by.
 unlocked() {
   local lock
+
+  # Of a build that a job was killed with it leads to a shared folder, where it has gone.
+  if [[ -L $1 && ! -e $1 ]]; then
+    rm -f -- "$1"
+  fi
   exec {lock}<>"$1"
   if flock -n "$lock"; then
     "${@:2}"
@@ -114,6 +121,10 @@ bury_old_builds() {
       keep=$(setting_of "$build" keep)
       [[ $keep =~ ^[0-9]+$ ]] || keep=''
     fi
+    if [[ ${KEPT-} ]] && ! grep -qxF -- "${build#./}" "$KEPT"; then
+      unlocked "$build/lock" mv -T -- "$build" "$folder/.pruned.${build##*/}"
+      continue
+    fi
     if ! has_ended "$build"; then
       continue
     fi
@@ -164,7 +175,14 @@ erase_buried() {
   local -a found buried
 
   list_directories "\.pruned\.$id_pattern"
-  buried=("${found[@]}")
+  buried=()
+  for each in "${found[@]}"; do
+    if [[ $(setting_of "$each" engine/kind) == kubernetes ]]; then
+      remove "$each" # its images went with the job's own engine
+    else
+      buried+=("$each")
+    fi
+  done
   if [[ ${#buried[@]} -eq 0 ]]; then
     return
   fi
@@ -271,7 +289,7 @@ limit_cache() {
 # used first. The limit is that of the newest build. A client of version 28 has another name for the
 # option.
 limit_build_cache() {
-  local folder newest limit help
+  local folder limit help
   local -a found
 
   list_directories "$id_pattern"
@@ -328,6 +346,11 @@ erase_buried
 remove_strays
 limit_cache
 limit_build_cache
+if [[ ${KEPT-} ]]; then # Swarm leaves the containers of jobs that have ended
+  docker container prune --force --filter label=docker-build-server.shared >/dev/null 2>&1 || true
+elif [[ -f ${newest-}/settings/engine/kind ]]; then
+  "$scripts/lib/prune-nodes.sh" "$newest" || true
+fi
 if [[ $code -ne 0 ]]; then
   fail "$code" "the Docker engine does not answer: images stay until the next time"
 fi

@@ -162,5 +162,4 @@ ln -sfn -- "$id" "$folder/.latest"
 mv -T -- "$folder/.latest" "$folder/latest"
 sync -- "$folder"
 
-{ : >"$builds/.wake"; } 2>/dev/null || true # a running poller looks at once
 echo "$folder/$id"

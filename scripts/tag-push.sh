@@ -158,10 +158,19 @@ is_higher() {
   [[ $(printf '%s\n' "$1" "$version" | sort -V | tail -n 1) == "$1" ]]
 }
 
+# need_lock: another machine may have taken the build over, and pushes it.
+need_lock() {
+  if ! holds_lock; then
+    fail 69 "another has taken this build over, and pushes it: this one does not"
+  fi
+}
+
 # push_first TAG: the layers go with it, by docker; and the digest the registry answers with is
 # noted.
 push_first() {
   local reason
+
+  need_lock
   if ! docker tag "$image" "$name:$1"; then
     need_engine
     fail 75 "cannot tag $image (docker's reason is above; image gone: build.sh again)"
@@ -183,7 +192,7 @@ push_first() {
 
   if [[ $(<"$build/.said") =~ digest:\ (sha256:[0-9a-f]{64}) ]]; then
     confirm "$1" "${BASH_REMATCH[1]}"
-  elif ask "$1" && same; then # podman prints no digest
+  elif ask_again "$1" && same; then # podman prints no digest
     confirm "$1" "$digest"
   else
     fail 75 "the registry does not show $name:$1, which was just pushed (try again)"
@@ -194,12 +203,13 @@ push_first() {
 # or another host was faster, or it stays.
 keep_immutable() {
   if [[ $1 == "${tags[0]}" ]]; then
+    forget "$1"
     ask_version
   fi
 
   if [[ ${confirmed[$1]-} ]]; then
     return
-  elif ask "$1" && same; then
+  elif ask_again "$1" && same; then
     confirm "$1" "$digest"
   else
     immutable+=("$1")
@@ -231,6 +241,7 @@ reveal() {
 set_tags() {
   local tag code=0
 
+  need_lock
   for tag; do
     if [[ ! $known ]]; then
       push_first "$tag"
@@ -286,7 +297,8 @@ immutable=()            # tags that the registry does not move
 known=''                # the digest of the image, once the registry has it
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
-rm -f -- "$build/pushed"
+rm -f -- "$build/pushed" "$build"/.{asked,refused}.*
+ask_all "${tags[@]}"
 ask_version
 sort_tags
 set_tags "${plain[@]}"
@@ -295,6 +307,7 @@ for tag in "${aliases[@]}"; do
 done
 
 leave_pushed
+rm -f -- "$build"/.{asked,refused}.*
 if [[ ${#immutable[@]} -gt 0 ]]; then
   stay="immutable tags of $name stay where they are: ${immutable[*]}"
   if [[ ${#confirmed[@]} -eq 0 ]]; then

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.github import GitHub
-from tests.support.parts import GIT, Poller, Registry, Tree
+from tests.support.parts import GIT, ROOT, Poller, Registry, Tree
 
 _numbers = itertools.count(1)
 
@@ -117,6 +117,32 @@ def docker(base_image):
         return done.stdout.strip()
 
     return docker
+
+
+@pytest.fixture(scope="session")
+def debian_image(base_image):
+    """A local image for the BASE of the server's own: Debian, with node and npm."""
+    words = '. "$0" && debian_image'
+    command = ["bash", "-euc", words, str(ROOT / "tests/support/services.bash")]
+    return subprocess.check_output(command, text=True).strip()
+
+
+@pytest.fixture(scope="session")
+def server_image(docker, debian_image):
+    """The server's own image, as this checkout makes it."""
+    name = f"docker-build-server/test:{os.getpid()}"
+    command = [os.environ.get("DOCKER", "docker"), "build", "--quiet", "--tag", name]
+    file = ["--file", "scripts/image/Dockerfile", "--build-arg", f"BASE={debian_image}"]
+    environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+    subprocess.run(
+        [*command, *file, "."],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    yield name
+    docker("rmi", name)
 
 
 @pytest.fixture

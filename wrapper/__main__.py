@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.config.load import Config, ConfigError, default_source, load, usual_builds
+from wrapper.config.schema import steps
 
 _WHAT = (
     "a ref, a build's ID, a version, 7 digits of a commit, or REPO: its newest build"
 )
+
+_STEP = f"go on from a step, to the end: {', '.join(steps())}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,7 +162,7 @@ def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
     words = "have the poller run a build once more"
     rerun = command("rerun", _builds, words, "owner/name main --from unit-test", waits)
     rerun.add_argument("what", metavar="WHAT", action=_What, nargs="+", help=_WHAT)
-    rerun.add_argument("--from", dest="step", metavar="STEP", help="go on from a step")
+    rerun.add_argument("--from", dest="step", metavar="STEP", help=_STEP)
     for one in trigger, rerun:
         one.add_argument("--wait", action="store_true", help="follow it to its end")
     words = "0 cancelled, 1 it had ended, 2 no such build, 69 no poller runs"

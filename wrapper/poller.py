@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from wrapper.builds import host
+from wrapper.builds import deliver, host
 from wrapper.builds.directory import Build
 from wrapper.builds.illness import ServerNotice
 from wrapper.builds.inbox import Inbox
@@ -25,7 +25,7 @@ from wrapper.builds.queue import Queue
 from wrapper.builds.statuses import Statuses
 from wrapper.builds.trouble import HostWatch
 from wrapper.config.files import watch_file, watch_folder
-from wrapper.config.load import Config, remarks
+from wrapper.config.load import Config, remarks, wanted
 from wrapper.config.reload import ConfigWatch, changes
 from wrapper.console import say
 from wrapper.github.client import GitHub
@@ -131,6 +131,8 @@ class Poller:
             say(ME, words)
         if (cage := host.cage()).level != host.OK:
             say(ME, cage.line)
+        for finding in host.container(builds):
+            say(ME, finding.line)
         on_github = any(r.on_github for r in self._repositories.values())
         if on_github and not self._github.token.value():
             say(ME, "no token: no commit statuses (set GITHUB_TOKEN_FILE)")
@@ -270,11 +272,15 @@ class Poller:
         """Puts a configuration into force, for what is staged from now on."""
         if config != self._config:
             say(ME, f"configuration: {changes(self._config, config)}")
+        elif self._repositories:  # it is called again, as a mistake was mended
+            say(ME, "configuration: without a mistake again")
         for remark in remarks(config):
             say(ME, remark)
         builds = self._config.builds
         if config.builds != builds:
             say(ME, f"builds stay in {builds} until the next start")
+        for words in deliver.unknown(wanted(config)):
+            say(ME, words)
         self._config = replace(config, builds=builds)
         self._host.configure(self._config)
         before, self._repositories = self._repositories, {}

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from wrapper.console import clean, line
@@ -49,6 +49,16 @@ def when(text: str | None) -> str:
     except (ValueError, OverflowError):
         return text
     return f"{span(seconds)} ago"
+
+
+def text(words: str) -> None:
+    """Prints a line of any origin: on a terminal folded at words, so that what follows
+    its first row is seen to belong to it.
+    """
+    whole = line(words)
+    if is_terminal():
+        whole = "\n".join(_folded(whole, shutil.get_terminal_size().columns))
+    print(whole)
 
 
 class Output:
@@ -107,6 +117,25 @@ def table(
         shown = [_cell(text, size) for text, size in zip(row, widths, strict=True)]
         first, *rest = shown
         print((" " * GAP).join((coloured(first, status), *rest)).rstrip())
+
+
+def _folded(text: str, columns: int) -> Iterator[str]:
+    """Rows of so many columns at most, the second and later ones indented."""
+    row, indent = "", " " * 4
+    for word in text.split(" "):
+        joined = f"{row} {word}" if row.strip() else row + word
+        if width(joined) <= columns:
+            row = joined
+            continue
+        if row.strip():
+            yield row
+            row = indent
+        for character in word:  # which may be longer than a row
+            if width(row + character) > columns:
+                yield row
+                row = indent
+            row += character
+    yield row
 
 
 def _fitted(widths: list[int], columns: int) -> list[int]:

@@ -36,6 +36,7 @@ if [[ $# -eq 1 ]]; then
   exit 0
 fi
 
+ask_all "${@:2}"
 for tag in "${@:2}"; do
   if ask "$tag"; then
     echo "$tag $digest"

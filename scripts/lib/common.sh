@@ -189,9 +189,16 @@ take_lock() {
       "(wait for it, or: make cancel BUILD=$1)"
   fi
 
-  export LOCK_FD
+  LOCK_TOKEN=$(</proc/sys/kernel/random/uuid)
+  export LOCK_FD LOCK_TOKEN
   alone=alone
-  echo "${HOSTNAME// /} $$ $(</proc/sys/kernel/random/uuid)" >"$1/lock"
+  echo "${HOSTNAME// /} $$ $LOCK_TOKEN" >"$1/lock"
+}
+
+# holds_lock: does the lock still name this run? On a shared folder a machine that was cut off loses
+# it to another, which works on the build from then on.
+holds_lock() {
+  [[ ! ${LOCK_TOKEN-} || $(cat -- "$build/lock" 2>/dev/null) == *" $LOCK_TOKEN" ]]
 }
 
 # fact KEY: prints a text of build.json. A pattern finds it, as jq takes 20 ms to start and each

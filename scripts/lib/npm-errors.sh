@@ -42,6 +42,7 @@ explain() {
       ;;
     E401 | E403) fail 1 "$failed: $npm, the registry wants other credentials (see .npmrc)" ;;
     E404) fail 1 "$failed: ${npm}, $(missing_package) is not in the registry${host:+ $host}" ;;
+    ETARGET) fail 1 "$failed: $npm, $(last_of '(No matching version found for [^ ]+)\..*')" ;;
     EINTEGRITY) fail 1 "$failed: $npm, a package is not what the lock file says it is" ;;
     EBADENGINE) explain_engine ;;
     ERESOLVE)

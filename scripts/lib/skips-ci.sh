@@ -12,6 +12,8 @@
 #         `before`; of a new branch, that no other branch has; nothing where there is none. Where
 #         `paths` skip it, the commit of the branch's last build that ended as success or failure
 #
+# With BUILT=1 it only prints that commit, for a build that is to be sent elsewhere.
+#
 # Exit codes: 0 it is marked, 3 nothing in `paths` has changed since that build, 1 it is not to be
 # skipped, 2 called wrongly, 75 it cannot be told
 set -euo pipefail
@@ -88,6 +90,12 @@ find_built() {
   local other status='"status":[[:space:]]*"([a-z]+)"'
   local -a others
 
+  # A build that was sent to another machine has the answer with it, as others are not there.
+  if [[ -f $build/.built ]]; then
+    cat -- "$build/.built"
+    return
+  fi
+
   mapfile -d '' -t others < <(printf '%s\0' "${build%/*}"/[0-9]*/result.json | sort -rz)
   for other in "${others[@]}"; do
     # The first status in the file is the build's, later ones are those of its steps.
@@ -155,6 +163,11 @@ if [[ $ref != refs/heads/* || ! $source =~ ^(event|sweep)$ ]]; then
 fi
 if [[ $skip_ci == false && ${#patterns[@]} -eq 0 ]]; then
   exit 1
+fi
+
+if [[ ${BUILT-} ]]; then
+  find_built
+  exit 0
 fi
 
 if ! fetch_commit; then

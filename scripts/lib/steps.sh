@@ -6,10 +6,18 @@
 
 steps=()
 declare -A leaves=()
+small=(images) # of what they leave that which is carried from one machine to another
 
 step() {
+  local file
+
   steps+=("$1")
   leaves[$1]=${*:2}
+  for file in "${@:2}"; do
+    if [[ $file != @(src|modules) ]]; then
+      small+=("$file")
+    fi
+  done
 }
 
 step clone src commit

@@ -1,19 +1,24 @@
 """Tags that a person moves, in a real registry: withdraw, promote, images; forget."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Here
 from tests.support.parts import application, wait_for
 from tests.support.web import Api, outcome, serving
+from wrapper import SCRIPTS
 from wrapper.__main__ import main
-from wrapper.builds.directory import builds_in
+from wrapper.builds.directory import Build, builds_in
 from wrapper.builds.process import Pipeline
+from wrapper.config.schema import steps
 
 
 @pytest.fixture
-def story(make_repo, configure, here, name, registry, base_image, monkeypatch):
+def story(make_repo, configure, here, name, registry, base_image, monkeypatch, capfd):
     """story(TAG) pushes a commit with that tag and waits for its success."""
     monkeypatch.setattr(Here, "pipeline", Pipeline)
     tree = make_repo(application(base_image))
@@ -47,6 +52,21 @@ def story(make_repo, configure, here, name, registry, base_image, monkeypatch):
 
         def run(self, *words):
             return main([words[0], "--config", str(path), *words[1:]])
+
+        def by_hand(self, ref):
+            """Stages it, and calls each step; it is published as by-hand alone."""
+            configure(repositories={name: {"publish": ["by-hand"]}})
+            env = os.environ | {"CONFIG": str(path)}
+            words = [f"{SCRIPTS}/stage.sh", name, ref]
+            said = subprocess.run(words, env=env, capture_output=True, text=True)
+            for step in steps():
+                command = [f"{SCRIPTS}/{step}.sh", said.stdout.strip()]
+                subprocess.run(command, env=env, check=True, capture_output=True)
+            return Build(Path(said.stdout.strip()))
+
+        def json(self):
+            """What was printed last."""
+            return json.loads(capfd.readouterr().out.splitlines()[-1])
 
         def digests(self):
             tags = registry.tags(name)
@@ -83,7 +103,9 @@ def test_latest_is_put_back_and_forward(story, name, capfd):
     tags = story.digests()
     assert tags["latest"] == tags["1"] == tags["1.1"] == tags["1.1.1"]
 
-    assert story.run("withdraw", name, "1.1.1") == 0
+    assert story.run("withdraw", name, "v1.1.1") == 0
+    assert story.run("promote", name, "1.1.1", "production") == 1  # it is withdrawn
+    assert story.run("promote", name, "main", "production") == 2
     story.release("v1.0.1")  # lower, but the highest that counts
     tags = story.digests()
     assert tags["latest"] == tags["1"] == tags["1.0"] == tags["1.0.1"]
@@ -101,15 +123,22 @@ def test_latest_is_put_back_and_forward(story, name, capfd):
 
     capfd.readouterr()
     assert story.run("images", name, "--json") == 0
-    found = {one["tag"]: one for one in json.loads(capfd.readouterr().out)["tags"]}
+    found = {one["tag"]: one for one in story.json()["tags"]}
     assert {tag: one["digest"] for tag, one in found.items()} == {
         tag: digest for tag, digest in tags.items() if tag[:4] != "sha-"
     }
     latest = found["latest"]
     assert (latest["version"], latest["before"]) == ("1.1.1", "1.0.1")
+    assert latest["commit"] and latest["build"] == found["1.1.1"]["build"]
     assert found["production"]["version"] == "1.0.0"
     assert story.run("images") == 0
     assert "production" in capfd.readouterr().out
+
+    story.by_hand("v1.1.1")  # which no journal tells of
+    assert story.run("images", name, "--json") == 0
+    found = {one["tag"]: one for one in story.json()["tags"]}
+    assert found["by-hand"]["by"] == "by hand"
+    assert found["by-hand"]["build"] == found["1.1.1"]["build"]  # it is that image
 
 
 def test_an_older_commit_leaves_its_branch_and_a_branch_put_back_takes_it(story, name):
@@ -151,7 +180,9 @@ def test_a_release_whose_commit_was_red_is_made_by_asking(story, name, capfd):
         assert f"1.6.0 is not published: {red[:7]}, which brought it, ended as" in said
         assert way in said
     assert story.run("why", name, red[:7]) == 0
-    assert "1.6.0 is not published; once" in capfd.readouterr().out
+    assert (
+        "1.6.0 is not published; push a commit that mends it" in capfd.readouterr().out
+    )
 
     assert story.run("trigger", name, mended[:12], "--version", "2.0", "--wait") == 2
     assert story.run("trigger", name, mended[:12], "--version", "1.6.1", "--wait") == 1

@@ -124,9 +124,9 @@ def test_trigger_is_noticed_at_once(watched, name, capfd):
     wait_for(lambda: poller.states(name) == ["success"], 20)  # of 60
     assert poller.builds(name) == [(MAIN, tree.head)]
     [build] = builds_in(poller.folder / name)
-    state = json.loads((poller.folder / name / "state.json").read_text())
+    state = poller.folder / name / "state.json"
     latest = {"build": build.id, "seconds": [], "built": tree.head}
-    assert state["latest"] == {MAIN: latest}
+    wait_for(lambda: json.loads(state.read_text())["latest"] == {MAIN: latest})
     assert "asked for by trigger, " in poller.output
 
 

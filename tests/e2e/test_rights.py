@@ -50,6 +50,12 @@ def place():
         place.chmod(0o755)
         tree = Tree(place / "tree", NAME, "none")
         tree.commit({"README.md": "no Dockerfile\n"}, "feat: begin")
+        # git serves no tree of another user's but to those who say that they trust it.
+        (place / "gitconfig").write_text("[safe]\ndirectory = *\n")
+        # The scripts set a PYTHONPATH of their own.
+        python = f'#!/bin/sh\nPYTHONPATH={WE["PYTHONPATH"]} exec {PYTHON} "$@"\n'
+        (place / "python").write_text(python)
+        (place / "python").chmod(0o755)
         for path in [place, *place.rglob("*")]:
             os.chown(path, SERVER, SERVER, follow_symlinks=False)
         settings = {"url": f"file://{place}/tree", "status": False}
@@ -63,7 +69,13 @@ def server(place, user, *words):
     done = subprocess.run(
         as_user(user, PYTHON, "-m", "wrapper", *words),
         cwd=ROOT,
-        env=WE | {"CONFIG": str(place / "config.json"), "HOME": "/"},
+        env=WE
+        | {
+            "CONFIG": str(place / "config.json"),
+            "HOME": "/",
+            "PYTHON": str(place / "python"),
+            "GIT_CONFIG_GLOBAL": str(place / "gitconfig"),
+        },
         capture_output=True,
         text=True,
         umask=0o077,  # whoever asks may be careful with files
@@ -106,7 +118,7 @@ def test_whoever_asks_nothing_changes_its_owner(place, poller):
         assert server(place, user, "pause", NAME)[0] == 0
         assert server(place, user, "resume", NAME)[0] == 0
         assert server(place, user, "cancel", build.id)[0] == 1  # it has ended
-        for words in ["status"], ["why", "main"], ["health"]:
+        for words in ["status"], ["why", "main"], ["health"], ["plan", NAME]:
             code, out, err = server(place, user, *words)
             assert (code, err) == (0, "") and NAME in out
     assert server(place, STRANGER, "status")[0] == 1

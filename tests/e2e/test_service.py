@@ -28,7 +28,7 @@ def host(tmp_path):
     def host(script):
         # The upper folders of an overlay may not lie on another one: on memory.
         mounted = f'mount -t tmpfs tmpfs "$1"\n{HOST}{script}'
-        command = ["unshare", "-m", "bash", "-c", mounted, "-", tmp_path]
+        command = ["unshare", "-m", "bash", "-c", mounted, "-", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -99,7 +99,7 @@ left /opt/docker-build-server* /usr/local/bin/docker-build-server* \\
 
 def test_it_wants_to_be_called_by_root(tmp_path):
     for name in "install", "uninstall":
-        command = ["setpriv", "--reuid", "65534", str(SERVICE / f"{name}.sh")]
+        command = ["setpriv", "--reuid", "65534", f"{SERVICE}/{name}.sh"]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2
         assert done.stderr == f"{name}.sh: usage: {name}.sh, as root (-h explains)\n"

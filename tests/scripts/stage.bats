@@ -199,7 +199,7 @@ unborn=1234567890abcdef1234567890abcdef12345678
     stage "$ref" "$unborn"
     [[ $(staged ref) == "$ref" ]]
   done
-  [[ $(ls -A) == builds && $(ls -A builds) == $'.wake\ntest' ]]
+  [[ $(ls -A) == builds && $(ls -A builds) == test ]]
 
   repository app
   settled "file://$work/app"
@@ -312,13 +312,6 @@ unborn=1234567890abcdef1234567890abcdef12345678
   cd "$scripts" || return
   run -2 --separate-stderr bash stage.sh
   [[ $stderr == "stage.sh: usage: "* ]]
-}
-
-@test "a poller that cannot be woken is no trouble of the build's" {
-  settled http://127.0.0.1:1/o/n.git
-  mkdir -p "$work/builds/.wake"
-  run --separate-stderr "$scripts/stage.sh" o/n refs/heads/main "$unborn"
-  [[ $status -eq 0 && ! $stderr && -f $output/build.json ]]
 }
 
 @test "what nobody has foreseen is temporary, so that a poller asks again" {

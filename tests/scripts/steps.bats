@@ -17,7 +17,7 @@ in_order() {
   [[ ${#steps[@]} -ge 6 ]]
   for script in "$scripts"/*.sh; do
     name=$(basename "$script" .sh)
-    [[ $name =~ ^(stage|pipeline|prune|retag)$ || " ${steps[*]} " == *" $name "* ]] || { echo "$name is in no list" && false; }
+    [[ $name =~ ^(stage|pipeline|prune|retag|launch|agent)$ || " ${steps[*]} " == *" $name "* ]] || { echo "$name is in no list" && false; }
   done
   for step in "${steps[@]}"; do
     [[ -x $scripts/$step.sh ]]

@@ -381,3 +381,30 @@ release() {
     run -1 is_refusal "$words"
   done
 }
+
+@test "a machine that has lost the build's lock to another pushes nothing" {
+  built 1.2.3 aaa 1.2.3 main latest
+  "$scripts/version.sh" "$build" || true # which fills in the settings
+  exec {LOCK_FD}<>"$build/lock"
+  export LOCK_FD LOCK_TOKEN=mine
+  echo "here 1 theirs" >"$build/lock"
+  fails 69 "another has taken this build over" "$scripts/tag-push.sh" "$build"
+  [[ -z $(in_registry "$repository") && ! -e $build/pushed ]]
+
+  echo "here 1 mine" >"$build/lock"
+  pushes
+  [[ $(in_registry "$repository") == "1.2.3 latest main" ]]
+}
+
+@test "a lock that is lost between the first push and the aliases is noticed before these" {
+  built 1.2.3 aaa 1.2.3 latest
+  "$scripts/version.sh" "$build" || true # which fills in the settings
+  exec {LOCK_FD}<>"$build/lock"
+  export LOCK_FD LOCK_TOKEN=mine
+  echo "here 1 mine" >"$build/lock"
+  printf '#!/bin/sh\n"%s" "$@" || exit\ntest "$1" != push || echo "here 1 theirs" >"%s"\n' \
+    "$DOCKER" "$build/lock" >"$work/docker"
+  chmod +x "$work/docker"
+  DOCKER=$work/docker fails 69 "another has taken this build over" "$scripts/tag-push.sh" "$build"
+  [[ $(in_registry "$repository") == 1.2.3 ]]
+}

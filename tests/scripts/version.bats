@@ -281,7 +281,7 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   versioned main
   red=$(fact .commit)
   [[ $output == *": 1.1.0: package.json has it since this commit"* ]]
-  [[ $(<"$build/.if-red") == "1.1.0 is not published; once the build is mended: git tag v1.1.0 ${red:0:12} "* ]]
+  [[ $(<"$build/.if-red") == "1.1.0 is not published; push a commit that mends it, and then git tag v1.1.0 COMMIT "* ]]
   echo '{"status": "failure", "failed_step": "unit-test"}' >"$build/result.json"
   rm -r "$build/src" # which a retry may leave out: the records alone count
 

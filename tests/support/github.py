@@ -33,7 +33,9 @@ def refusal(status: int, message: str) -> Answer:
 class GitHub:
     """The server; the first group of attributes may be changed at any time."""
 
-    def __init__(self, root: Path | str, port: int = 0) -> None:
+    def __init__(
+        self, root: Path | str, port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         self.token: str | None = None  # the only right one; None: any, or none
         self.poll_interval: int | None = 0  # X-Poll-Interval in seconds; None: absent
         self.quiet_304 = False  # no X-Poll-Interval with a 304
@@ -50,8 +52,9 @@ class GitHub:
         self._used: dict[str, int] = {}
         self._lock = threading.RLock()
         self.closing = threading.Event()  # for a fault's call: it is to end
-        self._server = Server(port, self._respond)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._host = host
+        self._server = Server(port, self._respond, host)
+        self.url = f"http://{host}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -68,7 +71,7 @@ class GitHub:
     def restart(self) -> None:
         """After stop: on the same port, with all that was there."""
         self.closing.clear()
-        self._server = Server(self._server.server_port, self._respond)
+        self._server = Server(self._server.server_port, self._respond, self._host)
         self._server.start()
 
     def create(self, name: str, private: bool = False, branch: str = "main") -> str:

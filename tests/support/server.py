@@ -84,8 +84,13 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False  # server_close waits for them
     request_queue_size = 512
 
-    def __init__(self, port: int, respond: Callable[[Request], tuple[Answer, Fault]]):
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(
+        self,
+        port: int,
+        respond: Callable[[Request], tuple[Answer, Fault]],
+        host: str = "127.0.0.1",
+    ):
+        super().__init__((host, port), _Handler)
         self.respond = respond
         self.closing = threading.Event()
         self._open: set[socket.socket] = set()

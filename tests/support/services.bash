@@ -4,9 +4,10 @@
 #   need COMMAND=PACKAGE...    installs the packages of the commands that are missing
 #   docker_client              exports DOCKER: the client with BuildKit, where there is one
 #   start_engine DIR [DATA]    a private Docker engine; exports DOCKER_HOST     stop_engine DIR
-#   start_registry DIR         a registry on 127.0.0.1; exports REGISTRY        stop_registry DIR
+#   start_registry DIR [HOST]  a registry on 127.0.0.1; exports REGISTRY        stop_registry DIR
 #   base_image                 exports BASE_IMAGE: node, npm and a shell; imported once per engine
 #   compiler_image             exports COMPILER_IMAGE: that, and what node-gyp compiles with
+#   debian_image               prints the name of a Debian with node, for the server's own image
 #
 # This file is sourced. DIR is an existing folder for one service; its files say what runs there.
 # DATA (default: in DIR) may outlive it. A stopped service starts again on the same DIR with the
@@ -190,9 +191,13 @@ stop_engine() {
 
 start_registry() {
   local dir=$1
+  local host=${2-127.0.0.1}
   local port=0
 
-  # The port is a free one, or the one it had.
+  # The port is a free one, or the one it had, or that of HOST.
+  if [[ $host == *:* ]]; then
+    port=${host#*:} host=${host%:*}
+  fi
   if [[ -f $dir/port ]]; then
     port=$(<"$dir/port")
   fi
@@ -200,19 +205,19 @@ start_registry() {
   mkdir -p -- "$dir/registry"
   cat >"$dir/registry.yml" <<END
 version: 0.1
-log: {level: info, accesslog: {disabled: true}}
+log: {level: info}
 storage: {filesystem: {rootdirectory: '$dir/registry'}, delete: {enabled: true}}
-http: {addr: '127.0.0.1:$port'}
+http: {addr: '$host:$port'}
 END
   : >"$dir/registry.log"
   service "$dir" registry docker-registry serve "$dir/registry.yml"
 
-  if ! wait_until 20 grep -q 'listening on 127' "$dir/registry.log"; then
+  if ! wait_until 20 grep -q "listening on $host" "$dir/registry.log"; then
     did_not_start "the registry" "$dir/registry.log"
     return 1
   fi
-  grep -oEm1 'listening on 127[0-9.]+:[0-9]+' "$dir/registry.log" | sed 's/.*://' >"$dir/port"
-  REGISTRY=127.0.0.1:$(<"$dir/port")
+  grep -oEm1 'listening on [0-9.]+:[0-9]+' "$dir/registry.log" | sed 's/.*://' >"$dir/port"
+  REGISTRY=$host:$(<"$dir/port")
   export REGISTRY
 }
 
@@ -341,3 +346,24 @@ ENV GCC_EXEC_PREFIX=/usr/lib/gcc/ CC=gcc CXX=g++ npm_config_nodedir=/usr
 END
   DOCKER_BUILDKIT=1 "$DOCKER" build -q -t "$COMPILER_IMAGE" "$folder" >/dev/null
 )
+
+# debian_image prints the name of a Debian 13 with this machine's node: a BASE for
+# scripts/image/Dockerfile, where no hub can be reached. It is made once per engine.
+debian_image() {
+  base_image
+  local name=${BASE_IMAGE/base/debian}
+  local bundle=/etc/ssl/certs/ca-certificates.crt
+
+  if ! "$DOCKER" image inspect -- "$name" >/dev/null 2>&1; then
+    need mmdebstrap=mmdebstrap >&2
+    mmdebstrap --quiet --variant=apt --include=ca-certificates trixie - \
+      http://deb.debian.org/debian | "$DOCKER" import - "$name-bare" >/dev/null
+    DOCKER_BUILDKIT=1 "$DOCKER" build --quiet --tag "$name" - >/dev/null <<END_OF_FILE
+FROM $name-bare
+COPY --from=$BASE_IMAGE /usr/local /usr/local
+COPY --from=$BASE_IMAGE /etc/ssl/ca.crt $bundle
+ENV SSL_CERT_FILE=$bundle PIP_CERT=$bundle NODE_EXTRA_CA_CERTS=$bundle
+END_OF_FILE
+  fi
+  echo "$name"
+}

@@ -298,6 +298,7 @@ def test_a_repository_comes_over_defaults_over_the_schema(tmp_path, monkeypatch)
     assert loaded.builds == tmp_path / "builds"
     rules = schema.schema()["$defs"]["settings"]["properties"]
     assert found.keys() == rules.keys() | {
+        "engine",
         "registry",
         "disk_free_min",
         "build_cache_max",
@@ -475,3 +476,34 @@ def test_an_image_of_the_defaults_is_every_entry_s(tmp_path):
     file.write_text(top(defaults={"image": "x"}, repositories={"a/b": {}, "a/c": {}}))
     with pytest.raises(config.ConfigError, match='"x" is the image of "a/b" too'):
         config.load(str(file))
+
+
+def test_an_engine_comes_with_its_defaults_for_all_repositories(tmp_path):
+    engine = {"kind": "swarm", "image": "r:1/x:2", "shared": "/srv/x", "cpus": 2}
+    repositories = {"o/n": {"constraint": "big=yes"}, "o/m": {}}
+    document = GOOD | {"engine": engine, "repositories": repositories}
+    loaded = config.resolve(json.dumps(document).encode(), str(tmp_path / "c.json"))
+    one, other = (r.document for r in loaded.repositories.values())
+    assert one["engine"] == other["engine"] == loaded.engine
+    assert loaded.engine is not None
+    assert loaded.engine["cpus"] == 2
+    assert loaded.engine["memory"] == "3g"
+    assert loaded.engine["patience"] == 600
+    assert (one["constraint"], other["constraint"]) == ("big=yes", None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("kind", "nomad", "engine.kind"),
+        ("shared", "srv", "absolute path"),
+        ("shared", "/srv,ro", "without comma"),
+        ("constraint", "big", "KEY=VALUE"),
+        ("image", "-x", "engine.image"),
+    ],
+)
+def test_what_is_wrong_with_an_engine_is_told_by_path(key, value, words):
+    engine = {"kind": "swarm", "image": "r:1/x:2", "shared": "/srv/x", key: value}
+    [problem] = schema.problems(GOOD | {"engine": engine})
+    assert problem.startswith(f"engine.{key}")
+    assert words in problem

@@ -315,6 +315,25 @@ def test_no_branch_would_be_built(doctor, configure, name):
     doctor.warns(rf"{name}: no branch matches dev, release/\* \(it has: main\)")
 
 
+def test_where_nothing_is_on_github_it_is_not_asked(
+    doctor, configure, make_repo, name, tmp_path
+):
+    tree = make_repo(name=f"{name}-elsewhere")
+    here = {"url": f"file://{tree.folder}/.git"}
+    doctor.config = configure(repositories={name: here}, registry=HOST)
+    assert doctor(GITHUB_API_URL="http://127.0.0.1:1") == 0, doctor.lines
+    assert not doctor.has("GitHub")
+
+
+def test_a_target_that_nobody_is(doctor, configure, name, tmp_path):
+    wish = {"notify": {"to": ["team", "nope"]}}
+    doctor.config = configure(repositories={name: wish}, registry=HOST)
+    doctor.warns("NOTIFY_FILE is not set.* config.json names team")
+    (tmp_path / "targets").write_text('{"team": {"command": ["true"]}}')
+    doctor.warns("NOTIFY_FILE names no target nope", NOTIFY_FILE=f"{tmp_path}/targets")
+    assert not doctor.has("team")
+
+
 def test_the_disk_is_full(doctor, configure, name):
     doctor.config = configure(name, registry=HOST, disk_free_min="1000TiB")
     doctor.fails(r"MiB are free in .*, wanted are \d+ .*disk_free_min")
@@ -369,3 +388,39 @@ def test_a_real_engine_and_what_answers_in_a_registrys_place(
     assert real(fake_registry.host) == 1
     [line] = doctor.failed
     assert re.search(f"registry {fake_registry.host} {words}", line)
+
+
+CONTAINER = "0" * 64
+MOUNTED = (
+    f"9 8 0:1 /x/containers/{CONTAINER}/hostname /etc/hostname rw - ext4 /dev/x rw\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "warned"),
+    [
+        ('[{"Source": "/srv", "Destination": "/srv"}]', False),
+        ('[{"Source": "/srv/b", "Destination": "/srv/b"}]', False),
+        ('[{"Source": "/data", "Destination": "/srv"}]', True),
+        ("[]", True),
+        ("null", True),
+        ("", False),  # the engine does not run this container, and cannot tell
+    ],
+)
+def test_a_container_says_of_builds_whether_the_engine_sees_them(
+    tmp_path, monkeypatch, mounts, warned
+):
+    client = tmp_path / "docker"
+    client.write_text(f"#!/bin/sh\ncase $* in *{CONTAINER}) echo '{mounts}' ;; esac\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("DOCKER", str(client))
+    (tmp_path / "mountinfo").write_text(MOUNTED)
+    found = list(host.container(Path("/srv/b"), str(tmp_path / "mountinfo")))
+    assert bool(found) == warned
+    if warned:
+        assert "-v /srv/b:/srv/b" in found[0].line
+
+
+def test_outside_of_a_container_nothing_is_said_of_the_engines_paths(tmp_path):
+    (tmp_path / "mountinfo").write_text(MOUNTED.replace("/etc/hostname", "/mnt"))
+    assert not list(host.container(Path("/srv/b"), str(tmp_path / "mountinfo")))

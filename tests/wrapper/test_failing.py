@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -215,3 +216,19 @@ def test_nodes_runner_as_it_is_here(tmp_path):
     done = subprocess.run(["node", "--test"], cwd=tmp_path, capture_output=True)
     line = headline([said for _, _, said in lines(done.stdout)])
     assert done.returncode and line and "takes away" in line, done.stdout
+
+
+@pytest.mark.parametrize("buildkit", ["0", "1"])
+def test_a_builder_as_it_is_here(tmp_path, base_image, buildkit):
+    run = "RUN mkdir /a && touch /a/b && node -e 'throw Error(\"no\")'"
+    (tmp_path / "Dockerfile").write_text(f"FROM {base_image}\n{run}\n")
+    done = subprocess.run(
+        [os.environ["DOCKER"], "build", "--no-cache", str(tmp_path)],
+        env=os.environ | {"DOCKER_BUILDKIT": buildkit, "BUILDKIT_PROGRESS": "plain"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said = [text for _, _, text in lines(done.stdout)]
+    assert done.returncode and headline(said) == "Error: no", done.stdout.decode()
+    step = "[2/2] RUN mkdir" if buildkit == "1" else "Step 2/2 : RUN mkdir"
+    assert said[0].startswith(step)

@@ -69,8 +69,8 @@ def test_the_failing_lines_and_some_around_them(build, capfd):
     assert run(build, build.id, failed=True) == 0
     said = capfd.readouterr()
     shown = said.out.splitlines()
-    assert len(shown) == 5 + 1 + 3 + 5 + 1 + 11
-    assert shown[0] == "  19995: line 19995" and shown[14] == "..."
+    assert len(shown) == 5 + 1 + 3 + 20 + 1 + 5 + 1 + 20  # more below than above
+    assert shown[0] == "  19995: line 19995" and shown[29] == "..."
     assert [row for row in shown if row.startswith(">")] == [
         f"> {number}: line {number}" for number in wanted
     ]

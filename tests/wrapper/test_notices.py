@@ -1,19 +1,15 @@
 """People are told of verdicts, whatever becomes of us and of who is to be told."""
 
-import base64
-import hashlib
-import hmac
 import json
 import os
 import re
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
 from tests.support.parts import ROOT, wait_for
+from tests.support.receiver import SECRET, Receiver
 from tests.wrapper.test_directory import make  # noqa: F401
 from wrapper.builds import deliver, illness, notices
 from wrapper.builds.directory import builds_in
@@ -23,51 +19,8 @@ from wrapper.commands import notify
 from wrapper.config import load as config
 
 README = ROOT / "README.md"
-SECRET = "whsec_" + base64.b64encode(b"a secret of many bytes").decode()
 RED = {"status": "failure", "failed_step": "unit-test", "message": "no"}
 GREEN = {"status": "success", "failed_step": None, "message": None}
-
-
-class Receiver:
-    """Takes messages; answers `status`, after `delay` seconds."""
-
-    def __init__(self):
-        self.status, self.delay, self.asked = 200, 0.0, 0
-        self.got: list[dict[str, object]] = []
-        self.bodies: list[str] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                id, at = self.headers["webhook-id"], self.headers["webhook-timestamp"]
-                text = f"{id}.{at}.".encode() + body
-                signed = hmac.new(b"a secret of many bytes", text, hashlib.sha256)
-                expected = "v1," + base64.b64encode(signed.digest()).decode()
-                receiver.asked += 1
-                receiver.bodies.append(body.decode())
-                if not id:  # a command's
-                    body = b'{"event": "unsigned"}'
-                else:
-                    assert self.headers["webhook-signature"] == expected
-                time.sleep(receiver.delay)
-                status = receiver.status
-                if status == 200:
-                    receiver.got.append(json.loads(body))
-                self.send_response(status)
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def events(self):
-        return [message["event"] for message in self.got]
 
 
 @pytest.fixture
@@ -261,7 +214,7 @@ def test_of_the_server_itself_once_ill_and_once_well(
     assert ill["text"].splitlines()[1:] == ["o/a: GitHub answers 500"]
     assert well["title"].endswith(" is well again") and ill["build"] is None
     assert [p.name for p in (tmp_path / "builds").iterdir()] == [".owed"]
-    assert illness.wanting(settings) == ["team"]
+    assert config.wanted(settings, "server") == ["team"]
 
 
 def test_a_target_is_tried(tmp_path, file, receiver, capsys, monkeypatch):

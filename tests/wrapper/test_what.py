@@ -44,6 +44,8 @@ def test_each_form_in_its_order(tmp_path, make):
         "v1.3.0": tag,
         "refs/tags/v1.3.0": tag,
         first.rpartition("/")[2]: first,
+        first: first,
+        f"{tmp_path}/{first}": first,  # as trigger prints it
         "1.2.3": first,
         "1.3.0": tag,
         "a" * 8: first,

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,18 @@ def targets() -> dict[str, Target]:
     if not isinstance(document, dict):
         raise Undelivered(f"{name} is no object of targets")
     return {k: v for k, v in document.items() if isinstance(v, dict)}
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """What is wrong with the targets of these names, a line each."""
+    found = []
+    for name in dict.fromkeys(names):
+        try:
+            if name not in targets():
+                found.append(f"notify: NOTIFY_FILE names no target {name}")
+        except Undelivered as e:
+            return [f'notify: {e}; "notify" in config.json names {name}']
+    return found
 
 
 def deliver(name: str, message: dict[str, Any]) -> None:

@@ -62,6 +62,11 @@ class Build:
         return event if is_id(event) else self.id
 
     @property
+    def sent(self) -> bool:
+        """Is it at another machine? Its lock is a link until it has come back."""
+        return (self.path / "lock").is_symlink()
+
+    @property
     def ours(self) -> bool:
         """Is it a poller's? Builds that a person staged are left alone."""
         return self.info.get("source") in ("event", "sweep", "trigger")
@@ -125,7 +130,7 @@ class Build:
             return str(result.get("status", "unknown"))
         if self.newer:
             return NEWER
-        if held(self.path / "lock"):
+        if self.sent or held(self.path / "lock"):
             return "running"
         if not self.ours:
             return "staged"  # whatever steps it has had
@@ -163,6 +168,8 @@ class Build:
 
         False where it has a result already, is being worked on, or the disk is full.
         """
+        if self.sent:
+            return False
         try:
             with lock(self.path / "lock", sign=False):
                 if self.newer or self.result() is not None:

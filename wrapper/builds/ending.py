@@ -22,14 +22,19 @@ def cancel(build: Build) -> Answer:
     while build.result() is None and time.monotonic() < end:
         if build.close("cancelled", "before it ran, or went on"):
             break
-        if held(path / "lock"):
+        if build.sent or held(path / "lock"):
             if refusal := _ask_to_end(path):
                 return Answer(1, f"{path}: {refusal}")
-            while held(path / "lock") and time.monotonic() < end:
+            while _at_work(build) and time.monotonic() < end:
                 time.sleep(0.05)
     result = build.result()
     status = result["status"] if result else "still running"
     return Answer(int(status != "cancelled"), f"{path}: {status}", build.name)
+
+
+def _at_work(build: Build) -> bool:
+    """Does somebody work on it, or does it wait at other machines?"""
+    return build.result() is None and (build.sent or held(build.path / "lock"))
 
 
 def _ask_to_end(path: Path) -> str:
@@ -37,13 +42,13 @@ def _ask_to_end(path: Path) -> str:
 
     No signal reaches another host: there the wish has to be found.
     """
-    holder = read_holder(path / "lock")
     wish = path / "cancelled"
     try:
+        holder = read_holder(path / "lock")
         wish.touch()
         if holder.pid and holder.host in ("", os.uname().nodename):
             os.kill(int(holder.pid), signal.SIGTERM)
-    except (ProcessLookupError, OverflowError):
+    except (ProcessLookupError, OverflowError, FileNotFoundError):
         pass  # it has just ended
     except PermissionError:
         with suppress(OSError):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wrapper.builds import overview
 from wrapper.builds.directory import Build
 from wrapper.builds.lock import held
 from wrapper.builds.requests import NO_POLLER, poller_runs
@@ -68,9 +69,22 @@ def follow(build: Build, write: Write, say: Callable[[str], object]) -> int:
                 say(f"{build.name} waits, and no poller runs")
                 return NO_POLLER
             if not waiting:
-                say(f"{build.name} waits for its turn")
+                say(f"{build.name} {_why_it_waits(build)}")
+            waiting = True
+        if state == "staged" and not waiting:
+            say(f"{build.name} was staged by hand: this goes on until Ctrl-C")
             waiting = True
         time.sleep(LOOKS)
+
+
+def _why_it_waits(build: Build) -> str:
+    """In words: the host's trouble, a pause, or that others come first."""
+    builds = build.path.parents[2]
+    if troubles := overview.host_troubles(builds):
+        return f"waits, as nothing starts: {troubles[0]}"
+    if overview.poller(builds, build.repository)["paused"]:
+        return "waits, as it is paused (docker-build-server resume)"
+    return "waits for its turn"
 
 
 def exit_code(result: dict[str, Any], say: Callable[[str], object]) -> int:

@@ -3,6 +3,7 @@
 Each yields findings. FAIL would stop a build, WARN would not; both say what to do.
 """
 
+import json
 import os
 import platform
 import re
@@ -104,6 +105,37 @@ def cage() -> Finding:
         words = out.strip() or error or f"cage.sh exits with {code}"
         return Finding(WARN, f"install scripts run without a cage: {words}")
     return Finding(OK, "install scripts run in a cage")
+
+
+def container(builds: Path, mounts: str = "/proc/self/mountinfo") -> Iterator[Finding]:
+    """In a container: is the builds folder at the same path on the engine's host?
+
+    A path that the engine is given, to mount it, is one of its host.
+    """
+    ours = r"/containers/([0-9a-f]{64})/hostname /etc/hostname "
+    if not (found := re.search(ours, Path(mounts).read_text(errors="replace"))):
+        return
+    out = run(docker(), "inspect", "--format", "{{json .Mounts}}", found[1]).out
+    if not out.strip():  # it runs on another engine, which may see what we see, or not
+        return
+    for mount in json.loads(out) or []:
+        if builds.is_relative_to(mount["Destination"]):
+            inside = builds.relative_to(mount["Destination"])
+            if Path(mount["Source"], inside) == builds:
+                return
+    words = f"in a container, and {builds} is not at that path on the engine's host"
+    why = "which install.image and test.mount need"
+    yield Finding(WARN, f"{words}, {why} (mount it there: -v {builds}:{builds})")
+
+
+def cluster() -> Iterator[Finding]:
+    """Does Kubernetes take jobs of ours?"""
+    code, _, error = run("kubectl", "auth", "can-i", "create", "jobs", timeout=10)
+    if code:
+        advice = "the Role of scripts/image/kubernetes.yaml lets the poller"
+        yield Finding(FAIL, f"kubectl cannot create jobs: {error or 'no'} ({advice})")
+    else:
+        yield Finding(OK, "Kubernetes takes our jobs")
 
 
 def engine() -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.builds.directory import Newer, read_json, write_json
-from wrapper.config.load import Config
+from wrapper.config.load import Config, wanted
 
 PATIENCE = 3  # intervals: without an answer, or not well, before that is told
 
@@ -78,7 +78,7 @@ class ServerNotice:
         return [str(words) for words in told] if isinstance(told, list) else []
 
     def _send(self, config: Config, title: str, text: str) -> None:
-        for target in wanting(config):
+        for target in wanted(config, "server"):
             self._tell(target, title, text)
 
 
@@ -87,13 +87,3 @@ def _all(config: Config, document: dict[str, Any]) -> list[str]:
     known = document["repositories"]
     ill = {name: of_repository(known[name], config) for name in known}
     return of_server(document) + [f"{name}: {ill[name]}" for name in known if ill[name]]
-
-
-def wanting(config: Config) -> list[str]:
-    """The targets that any repository names for the event "server"."""
-    found: dict[str, None] = {}
-    for settings in config.repositories.values():
-        wish = settings.document.get("notify") or {}
-        if "server" in wish.get("on", ["server"]):
-            found |= dict.fromkeys(wish.get("to", []))
-    return list(found)

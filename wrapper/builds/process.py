@@ -114,7 +114,8 @@ def _read(process: subprocess.Popen[bytes], most: int) -> tuple[bytearray, bytea
 
 
 class Pipeline:
-    """One run of pipeline.sh on a build. Its output is relayed to the terminal; where
+    """One run of pipeline.sh on a build, or of launch.sh, which has another machine do
+    that. Its output is relayed to the terminal; where
     that is not wanted there is a line for each step.
     """
 
@@ -139,7 +140,9 @@ class Pipeline:
             with self._lock, open(os.devnull) as nothing:
                 if self._signal:
                     return 128 + self._signal
-                self._process = sh.Command(f"{SCRIPTS}/pipeline.sh")(
+                elsewhere = self._build.setting("engine/kind") is not None
+                script = "launch.sh" if elsewhere else "pipeline.sh"
+                self._process = sh.Command(f"{SCRIPTS}/{script}")(
                     str(self._build.path),
                     _in=nothing,
                     _env={**os.environ, "FROM": self._build.rerun or "", "ASIDE": "1"},

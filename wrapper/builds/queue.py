@@ -146,7 +146,8 @@ class Queue:
                 continue
             if build.repository in self._running:
                 busy = True
-            elif held(build.path / "lock"):  # by hand, or left by a poller that died
+            elif not build.sent and held(build.path / "lock"):
+                # By hand, or left by a poller that died. (A sent one is adopted.)
                 busy = self.restless = True
                 continue
             waiting.append(build)

@@ -34,6 +34,11 @@ def find(builds: Path, *words: str) -> Build:
             raise Unclear(f"no build has run in {builds} ({advice})")
         return newest
     *before, what = words
+    if what.startswith(f"{builds.absolute()}/"):  # as trigger prints it
+        what = str(Path(what).relative_to(builds.absolute()))
+    build = build_at(builds, what)
+    if build and before in ([], [build.repository]):
+        return build
     folders = store.repositories()
     if before:
         folders = [f for f in folders if before == ["/".join(f.parts[-2:])]]

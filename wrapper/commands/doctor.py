@@ -12,13 +12,14 @@ from email.utils import parsedate_to_datetime
 
 import requests
 
-from wrapper import SCRIPTS, console
+from wrapper import SCRIPTS, screen
 from wrapper.answer import ask, session
-from wrapper.builds import host
+from wrapper.builds import deliver, host
 from wrapper.builds.host import FAIL, OK, WARN, Finding
 from wrapper.config.globs import matches
-from wrapper.config.load import Config, ConfigError, Settings, load
+from wrapper.config.load import Config, ConfigError, Settings, load, wanted
 from wrapper.config.schema import mask
+from wrapper.github.client import serves
 from wrapper.github.errors import reason
 from wrapper.github.token import Token
 
@@ -29,7 +30,7 @@ def run(source: str) -> int:
     """Prints what it finds; exit code 1 if anything would stop a build."""
     failed = False
     for level, line in _findings(source):
-        print(console.line(f"{level:4}  {mask(line)}"), flush=True)
+        screen.text(f"{level:4}  {mask(line)}")
         failed = failed or level == FAIL
     return int(failed)
 
@@ -39,14 +40,18 @@ def _findings(source: str) -> Iterator[Finding]:
     yield host.cage()
     engine = list(host.engine())
     yield from engine
-    yield from _github()
     try:
         config = load(source, lambda line: print(f"{WARN:4}  {line}"))
     except ConfigError as e:
         yield from (Finding(FAIL, line) for line in str(e).splitlines())
         return
+    urls = [settings.url for settings in config.repositories.values()]
+    if not urls or any(map(serves, urls)):
+        yield from _github()
+    yield from (Finding(WARN, line) for line in deliver.unknown(wanted(config)))
     yield Finding(OK, f"{source}: repositories: {len(config.repositories)}")
     yield from host.disk(config.builds, config.disk_free_min)
+    yield from host.container(config.builds)
     if FAIL not in [finding.level for finding in engine]:
         yield host.registry(config.registry, _an_image(config))
     with ThreadPoolExecutor(8) as pool:

@@ -6,13 +6,13 @@ from wrapper.builds import illness, overview
 from wrapper.builds.directory import Newer, read_json
 from wrapper.builds.requests import poller_runs
 from wrapper.config.load import Config
-from wrapper.console import line
+from wrapper.screen import text
 
 
 def run(config: Config) -> int:
     """Prints a line for each repository. 0 where all is well, else 1."""
     if not poller_runs(config.builds):
-        print(f"no poller runs for {config.builds} (docker-build-server poll)")
+        text(f"no poller runs for {config.builds} (docker-build-server poll)")
         return 1
     try:
         document = read_json(config.builds / ".health.json") or {}
@@ -23,15 +23,15 @@ def run(config: Config) -> int:
     about = overview.poller(config.builds)
     ill_host = illness.of_server(document)
     for words in ill_host:
-        print(line(words))
+        text(words)
     for name in about["paused"]:
         what = "everything" if name == "*" else name
-        print(line(f"{what} is paused (docker-build-server resume)"))
+        text(f"{what} is paused (docker-build-server resume)")
     code = int(bool(ill_host))
     for name in config.repositories:
         ill = illness.of_repository(known.get(name), config)
         code = code or int(bool(ill))
-        print(line(f"{name}: {ill or _well(known[name])}"))
+        text(f"{name}: {ill or _well(known[name])}")
     return code
 
 

@@ -10,7 +10,7 @@ from wrapper.builds.steps import read_steps
 from wrapper.builds.what import Unclear, find
 from wrapper.screen import Output, say
 
-AROUND = 5  # lines before and after a failing one
+BEFORE, AFTER = 5, 20  # lines around a failing one: tools say what it was below it
 FAR = 65536  # bytes, as far back as they may begin
 
 
@@ -71,9 +71,9 @@ def _show_failing(build: Build, console: Output) -> int:
         file.seek(back)
         shown = 0
         for number, text in enumerate(file, first):
-            if number > wanted[-1] + AROUND:
+            if number > wanted[-1] + AFTER:
                 break
-            if not any(abs(number - line) <= AROUND for line in wanted):
+            if not any(-BEFORE <= number - line <= AFTER for line in wanted):
                 continue
             if shown and number > shown + 1:
                 console.write(b"...\n")

@@ -1,14 +1,17 @@
 """docker-build-server plan: what a ref would become, without building anything."""
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from wrapper import screen
 from wrapper.builds.directory import Build
 from wrapper.builds.process import Failed, call
 from wrapper.config.load import Config
-from wrapper.console import line
 from wrapper.pushes.stager import stage
 
 
@@ -23,12 +26,7 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
         hint = 'add it under "repositories"'
         print(f"{repository} is not configured ({hint})", file=sys.stderr)
         return 2
-    cache = config.builds / ".cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    # A builds folder of its own, which shares the mirror of the real one.
-    with TemporaryDirectory(prefix="plan.", dir=cache) as folder:
-        builds = Path(folder)
-        (builds / ".cache").symlink_to(cache)
+    with _folder(config.builds) as builds:
         try:
             build = stage(repository, settings, builds, ref or "").path
             earlier = config.builds / repository
@@ -43,16 +41,32 @@ def run(config: Config, repository: str, ref: str | None, as_json: bool = False)
         if as_json:
             print(json.dumps(_document(Build(build), image, version, tags)))
             return 0
-        print(f"version  {version}")
+        screen.text(f"version  {version}")
         for words in (build / ".origin").read_text().splitlines():
-            print(f"because  {line(words.removeprefix(f'{version}: '))}")
+            screen.text(f"because  {words.removeprefix(f'{version}: ')}")
         for tag in tags:
-            print(f"tag      {image}:{tag}")
+            screen.text(f"tag      {image}:{tag}")
         if not tags:  # the last words of version.sh are why
-            print(f"tag      {line(printed.rpartition(f'{version}, ')[2].strip())}")
+            screen.text(f"tag      {printed.rpartition(f'{version}, ')[2].strip()}")
         for label in (build / "labels").read_text().rstrip("\n").split("\n"):
-            print(f"label    {line(label)}")
+            screen.text(f"label    {label}")
     return 0
+
+
+@contextmanager
+def _folder(builds: Path) -> Iterator[Path]:
+    """A builds folder of its own, which shares the mirror of the real one; but for
+    another user than that one's, who leaves nothing there, not even as root.
+    """
+    cache = builds / ".cache"
+    if builds.exists() and builds.stat().st_uid != os.geteuid():
+        with TemporaryDirectory(prefix="plan.") as folder:
+            yield Path(folder)
+        return
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="plan.", dir=cache) as folder:
+        Path(folder, ".cache").symlink_to(cache)
+        yield Path(folder)
 
 
 def _document(

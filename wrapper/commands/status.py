@@ -15,7 +15,6 @@ from wrapper.builds.records import Record, Records
 from wrapper.builds.store import Store
 from wrapper.config.load import ConfigError, load
 from wrapper.config.schema import steps
-from wrapper.console import line
 
 HEAD = "STATUS", "REPOSITORY", "REF", "VERSION", "WHEN", "TOOK", "SUBJECT"
 HEAD_OF_ALL = "STATUS", "BUILD", "REF", "VERSION", "TOOK", "SUBJECT"
@@ -46,13 +45,13 @@ def run(
         print(json.dumps({"format": 1, "poller": poller, "builds": documents}))
         return int(str(builds) in store.closed)
     for words in overview.remarks(poller, builds):
-        print(line(words))
+        screen.text(words)
     if not total:
         _tell_how_to_start(builds)
     else:
         _table([_read(records, build) for build in shown], shown, all)
     for folder, reason in store.closed.items():
-        print(line(f"{folder}: {reason}"))
+        screen.text(f"{folder}: {reason}")
     if not all and (older := total - len(shown)) > 0:
         print(f"{older} older build{'s' * (older > 1)} (-n N, or --all)")
     return int(str(builds) in store.closed)
@@ -143,11 +142,11 @@ def _is_known(builds: Path, repository: str) -> bool:
 
 
 def _tell_how_to_start(builds: Path) -> None:
-    print(f"nothing was built yet in {builds}")
+    screen.text(f"nothing was built yet in {builds}")
     names: list[str] = []
     with suppress(ConfigError, KeyError, OSError):  # which was said already
         names = list(load(os.environ["CONFIG"]).repositories)
     for name in names[:20]:
-        print(line(f"  {name}: docker-build-server trigger {name}"))
+        screen.text(f"  {name}: docker-build-server trigger {name}")
     if len(names) > 20:
         print(f"  and {len(names) - 20} more")

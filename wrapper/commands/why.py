@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wrapper import console
+from wrapper import screen
 from wrapper.builds import journal, verdict
 from wrapper.builds.directory import Build, is_id
 from wrapper.builds.records import Records
@@ -44,8 +44,8 @@ def run(builds: Path, what: list[str], as_json: bool = False) -> int:
         print(json.dumps({"format": 1, "lines": lines, "builds": found}))
         return 0
     for line in lines:
-        story = f"{line['time']} {line['repository']}: {journal.words(line)}"
-        print(console.line(story))
+        at = screen.when(line["time"])
+        screen.text(f"{at} {line['repository']}: {journal.words(line)}")
     if meant:
         _print_failing(meant)
         _print_version(meant)
@@ -111,7 +111,7 @@ def _print_failing(build: Build) -> None:
     except OSError:
         return
     for line in lines:
-        print(console.line(f"{build.path}/console.log:{line['line']}: {line['text']}"))
+        screen.text(f"{build.path}/console.log:{line['line']}: {line['text']}")
 
 
 def _print_version(build: Build) -> None:
@@ -120,7 +120,7 @@ def _print_version(build: Build) -> None:
     for name in [".origin"] + [".if-red"] * (result.get("status") in RED):
         with suppress(OSError):
             for line in (build.path / name).read_text(errors="replace").splitlines():
-                print(console.line(line))
+                screen.text(line)
 
 
 def _concerns(line: Line, repository: str | None, name: str) -> bool:

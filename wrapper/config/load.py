@@ -57,6 +57,7 @@ class Config:
     build_cache_max: int  # bytes
     poll_interval: float  # seconds
     poll_sweep: float  # seconds
+    engine: dict[str, Any] | None  # where builds run as jobs; None: on this machine
     repositories: dict[str, Settings]  # by the entry's name
 
 
@@ -118,7 +119,10 @@ def resolve(content: bytes, name: str) -> Config:
     top = merge(schema.defaults(rules), document)
     sizes = {key: _bytes(top[key]) for key in ("disk_free_min", "build_cache_max")}
     shared = merge(schema.defaults(rules["$defs"]["settings"]), top.get("defaults", {}))
-    shared |= {"registry": top["registry"]} | sizes
+    shared |= {"registry": top["registry"], "engine": top["engine"]} | sizes
+    if top["engine"] is not None:
+        usual = schema.defaults(rules["properties"]["engine"])
+        shared["engine"] = merge(usual, top["engine"])
     repositories = {
         entry: _fill_in(
             entry, merge(shared, _with_tags(given, top.get("defaults", {}))), problems
@@ -140,6 +144,7 @@ def resolve(content: bytes, name: str) -> Config:
         **sizes,
         poll_interval=top["poll"]["interval"],
         poll_sweep=top["poll"]["sweep"],
+        engine=shared["engine"],
         repositories=repositories,
     )
 
@@ -227,3 +232,13 @@ def main(argv: list[str]) -> int:
         return 2
     print(json.dumps({"builds": str(config.builds), "settings": settings.document}))
     return 0
+
+
+def wanted(config: Config, event: str = "") -> list[str]:
+    """The targets that any repository's "notify" names; of an event, where given."""
+    found: dict[str, None] = {}
+    for settings in config.repositories.values():
+        wish = settings.document.get("notify") or {}
+        if not event or event in wish.get("on", [event]):
+            found |= dict.fromkeys(wish.get("to", []))
+    return list(found)

@@ -31,7 +31,7 @@ def changes(old: Config, new: Config) -> str:
         keys = [
             k
             for k in is_[name]
-            if k not in ("registry", "disk_free_min", "build_cache_max")
+            if k not in ("registry", "engine", "disk_free_min", "build_cache_max")
         ]
         if differ := [k for k in keys if was[name][k] != is_[name][k]]:
             parts.append(f"{name}: {', '.join(differ)}")

@@ -16,7 +16,7 @@ from wrapper.config.load import Settings
 from wrapper.config.schema import nearest, steps
 from wrapper.pushes.forget import forget
 from wrapper.pushes.registry import Image
-from wrapper.pushes.stager import stage
+from wrapper.pushes.stager import stage, wake
 from wrapper.version import rules
 
 BUSY = 69
@@ -74,6 +74,7 @@ class Actions:
             raise Refused(e.code if e.code in (1, 2) else TEMPORARY, str(e)) from None
         why = f"asked for by trigger, {request.by}"
         journal.tell(self._builds, name, "staged", why, build=build)
+        wake(self._builds)
         return Answer(0, str(build.path), build.name)
 
     def _stage(self, name: str, settings: Settings, what: str, version: str) -> Build:
@@ -139,14 +140,14 @@ class Actions:
 
     def _withdraw(self, request: Request) -> Answer:
         """repository, version, undo: true or not given."""
-        image, version = self._image(request), request.wanted("version")
+        image, version = self._image(request), _version(request)
         if request.arguments.get("undo"):
             return image.undo(version, request.by)
         return image.withdraw(version, request.by)
 
     def _promote(self, request: Request) -> Answer:
         """repository, version, names"""
-        image, version = self._image(request), request.wanted("version")
+        image, version = self._image(request), _version(request)
         names = request.arguments.get("names")
         texts = isinstance(names, list) and all(isinstance(n, str) for n in names)
         if not names or not isinstance(names, list) or not texts:
@@ -194,3 +195,9 @@ class Actions:
         near = nearest(name, list(repositories))
         words = f'{name} is not configured{near} (add it under "repositories")'
         raise Refused(CALLED_WRONGLY, words)
+
+
+def _version(request: Request) -> str:
+    """As an image tag has it, without the v of a git tag."""
+    version = request.wanted("version")
+    return version.removeprefix("v") if rules.parse(version) else version

@@ -60,6 +60,11 @@ class Image:
         self, version: str, names: list[str], branches: Iterable[str], by: str
     ) -> Answer:
         """Names of a person's own go to a version."""
+        if not rules.parse(version):
+            raise Refused(CALLED_WRONGLY, f'"{version}" is no version (like 1.2.3)')
+        if version in self._read():
+            again = f"docker-build-server withdraw {self._repository} {version} --undo"
+            raise Refused(1, f"{self._repository} {version} is withdrawn ({again})")
         taken = {re.sub(r"[^\w.-]+", "-", branch, flags=re.A) for branch in branches}
         for name in names:
             if not TAG.fullmatch(name):

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +88,12 @@ def stage(
     words = [w for w in (ref, commit) if w]
     printed = call("stage.sh", name, *words, env={"SETTINGS": resolved, **why})
     return Build(Path(printed.strip()))
+
+
+def wake(builds: Path) -> None:
+    """Has the queue look at once, once it was told what there is."""
+    with suppress(OSError):
+        (builds / ".wake").touch()
 
 
 class Line(NamedTuple):
@@ -237,6 +244,7 @@ class Stager:
                 self.lag = time.time() - told.at
                 why = f"event {event}, {self.lag:.0f} s after the push"
             journal.tell(self._builds, self._name, "staged", why, build=build)
+            wake(self._builds)
         refs[ref] = commit
 
     def tell(

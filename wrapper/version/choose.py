@@ -158,9 +158,8 @@ def main(argv: list[str]) -> int:
         _write("".join(f"{line}\n" for line in section) + "\0")
     _write(f"{no_test(facts.package)}\0")
     said, if_red = [f"{version}: {choice.origin}"], ""
-    if choice.brought and choice.brought[1] == head.sha:
-        ways = origin.ways(folder, version, head.sha)
-        if_red = f"{version} is not published; once the build is mended: {ways}"
+    if build.get("version") or (choice.brought and choice.brought[1] == head.sha):
+        if_red = origin.should_it_fail(folder, version)
     elif choice.brought and choice.brought[0] == _version(facts.package):
         said.append(origin.unpublished(folder, *choice.brought, head.sha))
     _write("".join(f"{words}\n" for words in said if words) + f"\0{if_red}\0")

@@ -49,14 +49,20 @@ def unpublished(folder: Path, release: Version, commit: str, head: str) -> str:
     if not ended:
         return ""
     words = f"{release} is not published: {commit[:7]}, which brought it, {ended}"
-    return f"{words} ({ways(folder, release, head)})"
+    return f"{words} ({_ways(folder, release, head[:12])})"
 
 
-def ways(folder: Path, release: Version, commit: str) -> str:
+def should_it_fail(folder: Path, release: Version) -> str:
+    """How a release of package.json is made all the same, once a commit mends it."""
+    words = f"{release} is not published; push a commit that mends it, and then"
+    return f"{words} {_ways(folder, release, 'COMMIT')}"
+
+
+def _ways(folder: Path, release: Version, commit: str) -> str:
     """The two ways to make a release by hand, of a commit that bears it."""
     name = "/".join(folder.parts[-2:])
-    trigger = f"docker-build-server trigger {name} {commit[:12]} --version {release}"
-    return f"git tag v{release} {commit[:12]} and push that, or: {trigger}"
+    trigger = f"docker-build-server trigger {name} {commit} --version {release}"
+    return f"git tag v{release} {commit} and push that, or: {trigger}"
 
 
 def withdrawn(folder: Path) -> set[str]:
