@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,6 +67,8 @@ def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
 
 class Project:
     """A small Express application, and its remote."""
+
+    top: Mapping[str, object] = MappingProxyType({})  # of config.json, beside registry
 
     def __init__(
         self, work: Path, name: str, dockerfile: str, **settings: object
@@ -145,6 +148,7 @@ def settings(checkout: Checkout, project: Project) -> str:
         "registry": REGISTRY,
         "builds": f"{project.name}.{checkout.name}",
         "repositories": {entry: about | project.settings},
+        **project.top,
     }
     config.write_text(json.dumps(document))
     python = checkout.root / ".venv/bin/python"
