@@ -43,7 +43,7 @@ start() {
     wish=''
   fi
   wished=$wish
-  waits_since=$SECONDS free_looks=0 told=''
+  waits_since=$SECONDS free_looks=0 told='' state=waiting
   : >"$sent/lock"
   rm -f -- "$sent/.message"
   if ! said=$(job_start "$wish" "FROM=${FROM-}" "ASIDE=${ASIDE-}"); then

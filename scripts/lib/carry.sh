@@ -105,7 +105,9 @@ take_back() {
   : >"$build/.lock.tmp"
   mv -fT -- "$build/.lock.tmp" "$build/lock"
   rm -rf -- "$sent" 2>/dev/null || true # a network file system may keep what is open
-  job_end >/dev/null 2>&1 & # whoever waits for the build is not to wait for this
+
+  # Whoever waits for the build is not to wait for this.
+  job_end >/dev/null 2>&1 &
   [[ $result =~ \"exit_code\":\ *([0-9]+) ]]
   exit "${BASH_REMATCH[1]:-1}"
 }
