@@ -17,6 +17,7 @@ keep_token=1
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 . "${self%/*}/lib/steps.sh"
+. "${self%/*}/lib/carry.sh"
 
 # watch_over: ends the pipeline where the build is not ours to go on with. A shared folder that
 # hangs is lost, too.
@@ -53,13 +54,9 @@ if [[ $free -lt $(<"$build/settings/disk_free_min") ]]; then
   fail 75 "only $((free >> 20)) MiB are free in $WORK, less than \"disk_free_min\""
 fi
 
-rm -rf -- "$work"/{settings,lock,console.log,steps,cancelled,result.json,.result.json}
-cp -R -- "$build"/{build.json,settings} "$build"/rerun* "$work"
-for file in .built "${small[@]}"; do
-  if [[ -e $build/$file ]]; then
-    cp -RT -- "$build/$file" "$work/$file"
-  fi
-done
+rm -rf -- "$work"/{settings,lock,console.log,steps,rerun,cancelled,.built,{,.}result.json}
+cp -R -- "$build"/{build.json,settings} "$build"/{rerun,.built}* "$work"
+carry "$build" "$work"
 cp -- "$build/.withdrawn" "${work%/*}/withdrawn"
 ln -s -- "$build"/{lock,console.log,steps} "$work"
 
@@ -83,12 +80,7 @@ rm -f -- "$work"/{lock,console.log,steps}
 if ! holds_lock; then
   exit 69
 fi
-for file in "${small[@]}"; do
-  rm -rf -- "${build:?}/$file"
-  if [[ -e $work/$file ]]; then
-    cp -RT -- "$work/$file" "$build/$file"
-  fi
-done
+carry "$work" "$build"
 for file in result.json .result.json; do
   if [[ -f $work/$file ]]; then
     leave "$file" "$(<"$work/$file")"$'\n'

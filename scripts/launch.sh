@@ -17,6 +17,7 @@ shopt -s inherit_errexit nullglob
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 . "${self%/*}/lib/steps.sh"
+. "${self%/*}/lib/carry.sh"
 
 # become_the_only_one: one that an earlier poller has left goes; the job does not mind.
 become_the_only_one() {
@@ -30,47 +31,6 @@ become_the_only_one() {
   echo "$$" >"$build/.launch"
 }
 
-# send: to the shared folder, under another name until all of it is there.
-send() {
-  local file half=$sent.half
-
-  exec {lock}<>"$build/lock"
-  flock -w 2 "$lock" || fail 69 "$build is being worked on (wait, or: make cancel BUILD=$build)"
-  fill_in_settings
-  rm -rf -- "$half" "$sent"
-  mkdir -p -- "$half" || fail 75 "cannot write $shared (is it mounted?)"
-  for file in build.json settings rerun "${small[@]}"; do
-    if [[ -e $build/$file ]]; then
-      cp -RT -- "$build/$file" "$half/$file"
-    fi
-  done
-  cat -- "${build%/*}/withdrawn" >"$half/.withdrawn" 2>/dev/null || true
-  BUILT=1 "$scripts/lib/skips-ci.sh" "$build" >"$half/.built" || rm -f -- "$half/.built"
-  for file in console.log steps lock; do
-    : >"$half/$file"
-    if [[ ${FROM-} && -f $build/$file && $file != lock ]]; then
-      cp -- "$build/$file" "$half/$file"
-    fi
-  done
-  mv -T -- "$half" "$sent"
-  for file in console.log steps lock; do # the lock last: with it the build is sent
-    ln -sfT -- "$sent/$file" "$build/.link"
-    mv -fT -- "$build/.link" "$build/$file"
-  done
-  exec {lock}>&-
-}
-
-# say WORDS: while nobody else prints.
-say() { echo "launch.sh: $*" >>"$sent/console.log"; }
-
-# show: prints what console.log has more than at the last time.
-show() { cat <&"$log"; }
-
-# is_held: does an agent work on the build?
-is_held() { ! flock -n "$sent/lock" true; }
-
-has_ended() { [[ -e $sent/result.json || -e $sent/.result.json ]]; }
-
 # start: the job, where the build was last, or the repository; without that wish after a while.
 start() {
   local wish said
@@ -83,7 +43,7 @@ start() {
     wish=''
   fi
   wished=$wish
-  waits_since=$SECONDS free_looks=0 told=''
+  waits_since=$SECONDS free_looks=0 told='' state=waiting
   : >"$sent/lock"
   rm -f -- "$sent/.message"
   if ! said=$(job_start "$wish" "FROM=${FROM-}" "ASIDE=${ASIDE-}"); then
@@ -120,14 +80,17 @@ find_paused() {
   done
 }
 
-# run_again REASON: the job has come to nothing.
+# run_again: the job has come to nothing, as agent.sh has said, or the engine.
 run_again() {
+  local words
+
   job_end
   if has_ended; then
     return
   fi
   runs=$((runs + 1))
-  shun "$node" "$1"
+  words=$(cat -- "$sent/.message" 2>/dev/null) || true
+  shun "$node" "${words:-${reason:-lost, or cut off from the shared folder}}"
   if [[ $runs -ge 3 ]]; then
     finish error 75 "it has failed three times, at last on $failed"
   fi
@@ -153,19 +116,12 @@ look() {
       # Twice, as between start and lock, and between lock and result, there is a moment.
       free_looks=$((free_looks + 1))
       if [[ $free_looks -ge 2 && ($state == ended || -s $sent/lock) ]] || node_is_lost; then
-        run_again "$(reason_of_end)"
+        run_again
       fi
       ;;
     waiting) wait_for_node ;;
     *) ;;
   esac
-}
-
-# reason_of_end: what agent.sh said, else the engine.
-reason_of_end() {
-  local words
-  words=$(cat -- "$sent/.message" 2>/dev/null) || true
-  echo "${words:-${reason:-lost, or cut off from the shared folder}}"
 }
 
 # wait_for_node: for a while that of the wish, then any; and no longer than patience allows.
@@ -193,62 +149,6 @@ cancel() {
       finish cancelled 130 "before it ran"
     fi
   fi
-}
-
-# finish STATUS CODE MESSAGE: where no agent has left a result. As pipeline.sh does, trouble is put
-# aside for a poller, which knows whether it was its host's.
-finish() {
-  local result
-
-  result=$(jq -n --arg status "$1" --argjson code "$2" --arg message "launch.sh: $3" '{format: 1,
-    $status, failed_step: null, exit_code: $code, $message, failing: [], started_at: null,
-    finished_at: (now | todate), steps: [], tests: null, version: null, image: null, pushed: []}')
-  say "$3"
-  rm -f -- "$sent/.node" # it was no end of a machine's own
-  if [[ ${ASIDE-} && $2 -eq 75 ]]; then
-    printf '%s\n' "$result" >"$sent/.result.json"
-  else
-    printf '%s\n' "$result" >"$sent/result.json"
-  fi
-  take_back
-}
-
-# take_back: what the build has left comes back, its result last.
-take_back() {
-  local file result
-
-  trap '' INT TERM
-  show
-  for file in "${small[@]}"; do
-    rm -rf -- "${build:?}/$file"
-    if [[ -e $sent/$file ]]; then
-      cp -RT -- "$sent/$file" "$build/$file"
-    fi
-  done
-  for file in console.log steps; do
-    cp -- "$sent/$file" "$build/.$file.tmp"
-    mv -fT -- "$build/.$file.tmp" "$build/$file"
-  done
-  result=$(cat -- "$sent"/{.result.json,result.json} 2>/dev/null) || true
-  if [[ -f $sent/.node ]]; then
-    cp -- "$sent/.node" "$build/.node"
-    rm -f -- "${build%/*/*/*}/.nodes/$(<"$sent/.node")"
-    if [[ $result == *'"status": "success"'* ]]; then
-      cp -- "$build/.node" "${build%/*}/.node"
-    fi
-  fi
-  rm -f -- "$build"/{rerun,cancelled}
-  if [[ -e $sent/result.json ]]; then
-    leave result.json "$result"$'\n'
-  else
-    leave .result.json "$result"$'\n'
-  fi
-  : >"$build/.lock.tmp"
-  mv -fT -- "$build/.lock.tmp" "$build/lock"
-  rm -rf -- "$sent" 2>/dev/null || true # a network file system may keep what is open
-  job_end
-  [[ $result =~ \"exit_code\":\ *([0-9]+) ]]
-  exit "${BASH_REMATCH[1]:-1}"
 }
 
 if [[ ${1-} == -h ]]; then
@@ -303,10 +203,10 @@ until has_ended; do
   if [[ $interrupted || -e $build/cancelled || -e $sent/cancelled ]]; then
     cancel
   fi
-  if [[ $((ticks++ % 8)) -eq 0 ]]; then
+  if [[ $((ticks++ % 16)) -eq 0 ]]; then
     look
   fi
   show || true # a signal reaches the whole group
-  sleep 0.2 || true
+  sleep 0.1 || true
 done
 take_back

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,6 +71,7 @@ class Project:
     package: Mapping[str, object] = PACKAGE
     registry = REGISTRY  # as its people reach it
     stage = ""  # the one that they test
+    top: Mapping[str, object] = MappingProxyType({})  # of config.json, beside registry
 
     def __init__(
         self, work: Path, name: str, dockerfile: str, **settings: object
@@ -155,6 +157,7 @@ def settings(checkout: Checkout, project: Project) -> str:
         "registry": project.registry,
         "builds": f"{project.name}.{checkout.name}",
         "repositories": {entry: about | project.settings},
+        **project.top,
     }
     config.write_text(json.dumps(document))
     python = checkout.root / ".venv/bin/python"

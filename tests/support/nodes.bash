@@ -70,7 +70,7 @@ start_node_engine() {
     bash -c 'hostname "$1" && mount -t tmpfs tmpfs /run && mount --bind "$2" "$3" && shift 3 \
       && "$@" & wait' - "node$3" "$dir/work" "$1/work" dockerd \
     --data-root "$dir/data" --exec-root "$dir/exec" -H unix:///run/docker.sock \
-    -H "unix://$dir/docker.sock" --iptables=false --insecure-registry "172.30.$2.254:5000"
+    -H "unix://$dir/docker.sock" --insecure-registry "http://172.30.$2.254:5000"
 }
 
 # revive_node DIR NODE: after kill_node.

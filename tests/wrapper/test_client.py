@@ -330,3 +330,18 @@ def test_full_readings_spend_half_of_the_quota_at_most(client, monkeypatch):
     assert client.full_reading(5000) == 5000 * 3600 / 7500
     monkeypatch.delenv("GITHUB_TOKEN")
     assert GitHub().full_reading(1) == 120
+
+
+def test_first_readings_wait_when_a_quarter_of_the_quota_is_left(client, monkeypatch):
+    assert not client.saves()
+    quota(client, 5000, 1250, 3600)
+    assert not client.saves()
+    quota(client, 5000, 1249, 3600)
+    assert client.saves()
+    assert client.spacing(5000) == 0  # nobody else is slowed
+    quota(client, 5000, 0, -5)
+    assert not client.saves()
+    monkeypatch.delenv("GITHUB_TOKEN")
+    bare = GitHub()
+    quota(bare, 60, 1, 3000)
+    assert not bare.saves()  # where all of them cost, spacing does it

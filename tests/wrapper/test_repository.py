@@ -23,6 +23,10 @@ class Hub:
         self.events = []
         self.heads = {MAIN: "a" * 40, OTHER: "a" * 40}
         self.polls = 0
+        self.short = False
+
+    def saves(self):
+        return self.short
 
     def feed(self, name):
         return f"http://hub/{name}"
@@ -310,3 +314,14 @@ def test_a_feed_is_read_in_full_as_seldom_as_many_repositories_want(
     for full in 0, 3600, 0:
         visits.repository.poll(60, full)
     assert etags == ["", "e", ""]
+
+
+def test_a_feed_that_was_never_read_waits_while_the_quota_is_short(visits, hub):
+    hub.short, hub.polls = True, 0
+    (visits.folder / "state.json").unlink()
+    visits.restart()
+    visits.visit()
+    assert hub.polls == 0
+    hub.short = False
+    visits.visit()
+    assert hub.polls == 1

@@ -132,6 +132,14 @@ class GitHub:
             return 0
         return min(repositories * left / remaining if remaining > 0 else left, LONGEST)
 
+    def saves(self) -> bool:
+        """Are readings without an ETag to wait, which always cost? With thousands of
+        repositories the first ones alone would spend all that an hour has.
+        """
+        limit, remaining, full_at = self._quota
+        short = remaining < limit / 4 and full_at > time.monotonic()
+        return short and bool(self.token.value())
+
     def full_reading(self, repositories: int) -> float:
         """Seconds between two readings of each feed without its ETag, which always
         cost: so that all of them spend half of the quota.

@@ -187,6 +187,11 @@ class Repository:
         etag = self._etag
         feed = self._github.feed(self.settings.repository)
         valid = etag.url == feed and 0 <= time.time() - etag.read_at < max(FULL, full)
+        if not valid and self._github.saves():
+            valid = etag.url == feed and etag.value != ""
+            if not valid:  # until then the comparisons with git tell
+                self.feed.succeeded(self.spacing)
+                return None
         page = self._github.page(feed, etag.value if valid else "")
         self._asked = self._asked if page.interval is None else page.interval
         self.spacing = max(interval, self._asked)
