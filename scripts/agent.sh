@@ -28,6 +28,7 @@ watch_over() {
       kill -TERM "$pipeline"
       return
     fi
+
     if [[ -e $build/cancelled ]]; then
       : >"$work/cancelled"
       kill -TERM "$pipeline"
@@ -48,6 +49,7 @@ work=${WORK:?names the folder for builds here}/$entry/${build##*/}
 if ! mkdir -p -- "$work"; then
   fail 75 "cannot write $WORK"
 fi
+
 need_engine
 free=$(df --output=avail -B1 -- "$WORK" | tail -n 1)
 if [[ $free -lt $(<"$build/settings/disk_free_min") ]]; then
@@ -74,16 +76,19 @@ if [[ $signalled ]]; then
   code=0
   wait "$pipeline" || code=$? # the first one ended with the signal
 fi
+
 kill "$watcher" 2>/dev/null || true
 rm -f -- "$work"/{lock,console.log,steps}
 
 if ! holds_lock; then
   exit 69
 fi
+
 carry "$work" "$build"
 for file in result.json .result.json; do
   if [[ -f $work/$file ]]; then
     leave "$file" "$(<"$work/$file")"$'\n'
   fi
 done
+
 exit "$code"

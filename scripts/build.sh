@@ -60,15 +60,18 @@ add_secrets() {
       fail_for_good "\"secrets\" and \"ssh\" need BuildKit, which this docker client lacks" \
         "(install buildx)"
     fi
+
     return
   fi
 
   for name in "${names[@]}"; do
     options+=(--secret "id=$name,src=$(secret_file "$name")")
   done
+
   if [[ $ssh == true ]]; then
     options+=(--ssh default)
   fi
+
   options+=("--build-arg=BUILDKIT_CACHE_MOUNT_NS=$entry")
 }
 
@@ -86,11 +89,13 @@ use_registry_cache() {
   if [[ $default =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*$ && " ${tags[*]} " != *" $default "* ]]; then
     tags+=("$default")
   fi
+
   for tag in "${tags[@]}"; do
     if [[ $tag != *"${version//+/-}"* && $tag != *"${commit:0:7}"* ]]; then
       options+=(--cache-from "$name:$tag")
     fi
   done
+
   options+=(--build-arg=BUILDKIT_INLINE_CACHE=1)
 }
 
@@ -110,6 +115,7 @@ plain_dockerfile() {
   if [[ -f $file.dockerignore ]]; then
     cp -L -- "$file.dockerignore" "$folder/"
   fi
+
   echo "$folder/${file##*/}"
 }
 
@@ -152,6 +158,7 @@ explain() {
   if [[ $words =~ $unreached ]]; then
     fail 75 "a base image could not be fetched: $words"
   fi
+
   fail 1 "$dockerfile does not build: ${words:-docker build said nothing and ended with $1}"
 }
 
@@ -171,9 +178,11 @@ inside "$context" "$context/.dockerignore" ${dockerfile:+"$dockerfile" "$dockerf
 if [[ ! -d $build/src/$context ]]; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"
 fi
+
 if [[ ! $dockerfile ]]; then
   fail_without_dockerfile
 fi
+
 for each in "$dockerfile" "$dockerfile.dockerignore" "$context/.dockerignore"; do
   if [[ -e $build/src/$each && ! -f $build/src/$each ]]; then
     fail 1 "$each is no regular file (a pipe or a device would hold the build up)"

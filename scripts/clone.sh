@@ -139,6 +139,7 @@ mirror_is_whole() {
   if in_mirror cat-file --batch-check <"$build/.blobs" | grep ' missing$' >/dev/null; then
     return 1
   fi
+
   in_mirror cat-file --batch --buffer <"$build/.blobs" >/dev/null
 }
 
@@ -179,6 +180,7 @@ blame_submodule() {
     fail 75 "cannot fetch a submodule by ssh: $reason" \
       "(the token is for https: have .gitmodules name such a url)"
   fi
+
   fail 75 "cannot fetch a submodule: $reason" \
     "(is its url in .gitmodules right, and may the token read it?)"
 }

@@ -28,6 +28,7 @@ become_the_only_one() {
     kill -TERM "$(<"$build/.launch")" 2>/dev/null || true
     flock -w 10 "$own" || fail 69 "$build is being sent by process $(<"$build/.launch")"
   fi
+
   echo "$$" >"$build/.launch"
 }
 
@@ -39,9 +40,11 @@ start() {
   if [[ ${FROM-} ]]; then
     wish=$(cat -- "$build/.node" 2>/dev/null) || true
   fi
+
   if [[ $wished || " ${shunned[*]} " == *" $wish "* ]]; then
     wish=''
   fi
+
   wished=$wish
   waits_since=$SECONDS free_looks=0 told='' state=waiting
   : >"$sent/lock"
@@ -63,6 +66,7 @@ shun() {
     mkdir -p -- "${failures%/*}"
     TZ=UTC0 printf '%(%FT%TZ)T %s\n' -1 "$2" >>"$failures"
   fi
+
   failed="${1:-a machine}: $2"
   say "$failed"
 }
@@ -88,12 +92,14 @@ run_again() {
   if has_ended; then
     return
   fi
+
   runs=$((runs + 1))
   words=$(cat -- "$sent/.message" 2>/dev/null) || true
   shun "$node" "${words:-${reason:-lost, or cut off from the shared folder}}"
   if [[ $runs -ge 3 ]]; then
     finish error 75 "it has failed three times, at last on $failed"
   fi
+
   start
 }
 
@@ -105,6 +111,7 @@ look() {
   if is_held; then
     held=held
   fi
+
   if has_ended || [[ $held || $state == unknown ]]; then
     free_looks=0
     return
@@ -155,9 +162,11 @@ if [[ ${1-} == -h ]]; then
   manual
   exit 0
 fi
+
 if [[ $# -ne 1 || ! -f ${1-}/build.json ]]; then
   fail 2 "usage: launch.sh BUILD, a build directory (-h explains)"
 fi
+
 build=$(cd -P -- "$1" && pwd)
 check_format "$build"
 label=${build#"${build%/*/*/*}/"}
@@ -200,13 +209,17 @@ until has_ended; do
   if [[ ! -d $sent ]]; then
     fail 75 "$sent is gone (is the shared folder mounted?)"
   fi
+
   if [[ $interrupted || -e $build/cancelled || -e $sent/cancelled ]]; then
     cancel
   fi
+
   if [[ $((ticks++ % 16)) -eq 0 ]]; then
     look
   fi
+
   show || true # a signal reaches the whole group
   sleep 0.1 || true
 done
+
 take_back

@@ -32,6 +32,7 @@ skip() {
   if [[ -d $build/src/$modules && -z $(in_src ls-files -- "$modules") ]]; then
     rm -rf -- "$build/src/$modules"
   fi
+
   echo "npm-install.sh: skipped: $1"
   leave .skipped "$1"
   exit 0
@@ -49,10 +50,12 @@ read_lock_file() {
   if [[ -f npm-shrinkwrap.json ]]; then
     lock='npm-shrinkwrap.json'
   fi
+
   if [[ "${command[*]:0:2}" != "npm ci" || -e binding.gyp ]] \
     || grep -qs 'install-links' .npmrc ~/.npmrc; then
     return
   fi
+
   lock_facts=$(jq -n -r -f "$scripts/lib/lock-file.jq" package.json "$lock" 2>/dev/null) \
     || lock_facts=whole
 }
@@ -125,6 +128,7 @@ install() {
   for each in "${ci[@]}"; do
     export_named "${each%%=*}" "${each#*=}"
   done
+
   keep_caches "$cache_folder"
   each_variable install/env export_named
   without_locks "$scripts/lib/cage.sh" "$how" "$build/src" "$cache_folder" "$memory" "$pids" \
@@ -154,6 +158,7 @@ keep_caches() {
       ;;
     *) ;;
   esac
+
   if [[ $manager == yarn || $manager == pnpm ]]; then
     variables+=(COREPACK_HOME="$1/corepack" COREPACK_ENABLE_DOWNLOAD_PROMPT=0
       COREPACK_INTEGRITY_KEYS=0) # a registry of one's own does not sign; npm asks for none either
@@ -195,6 +200,7 @@ choose_cage() {
     if [[ $(<"$build/settings/install/cage") == required ]]; then
       fail_for_good "$why; \"install.cage\" requires it"
     fi
+
     echo "npm-install.sh: without a cage, so install scripts can read what this server can: $why"
     how=bare
   fi
@@ -249,6 +255,7 @@ run_scripts() {
     if [ $# -gt 0 ]; then
       npm rebuild "$@" || exit
     fi
+
     for each in $own; do
       npm run --ignore-scripts "$each" || exit
     done'
@@ -256,6 +263,7 @@ run_scripts() {
   if [[ ${#scripted[@]} -eq 0 && ${#own[@]} -eq 0 ]]; then
     return
   fi
+
   echo "npm-install.sh: install scripts:${scripted:+ of ${scripted[*]}}${own:+ of the project}"
   run_command sh -c "$script" sh "${own[*]}" "${scripted[@]}"
 }
@@ -293,6 +301,7 @@ cd -- "$build/src/$root"
 if [[ $when == never ]]; then
   skip "\"install.when\" is never"
 fi
+
 if [[ ${#command[@]} -eq 0 ]]; then
   if [[ ! -f $build/src/$context/package.json ]]; then
     # npm would walk up and act on whatever package.json it meets there: a false green.
@@ -302,11 +311,13 @@ if [[ ${#command[@]} -eq 0 ]]; then
   if [[ $when == auto ]] && run=$(dockerfile_installs) && [[ $run ]]; then
     skip "$dockerfile installs by itself: $run (\"install.when\": \"always\" installs here too)"
   fi
+
   choose_manager
   choose_command
 else
   manager='' release=''
 fi
+
 runs=${runs:-${command[*]}}
 
 need_secrets
@@ -334,6 +345,7 @@ else
   if [[ ${#scripted[@]} -gt 0 || ${#own[@]} -gt 0 ]]; then
     sharing=copy
   fi
+
   if "$scripts/lib/kept-modules.sh" take "$kept" "$sharing" "${folders[@]}"; then
     if [[ $sharing == link ]]; then
       echo "npm-install.sh: modules kept by an earlier build, nothing to install"
@@ -346,9 +358,11 @@ else
     renew_times
     "$scripts/lib/kept-modules.sh" keep "$kept" "$sharing" "${folders[@]}"
   fi
+
   if [[ $sharing == copy ]]; then
     give_away
     run_scripts
   fi
 fi
+
 renew_times

@@ -36,6 +36,7 @@ await() {
   if [[ $log_is_full ]]; then
     return
   fi
+
   code=0
   setpriv --pdeathsig TERM "$@" {terminal}>&- &
   awaited=$!
@@ -43,6 +44,7 @@ await() {
   if [[ $log_is_full ]]; then
     wait "$awaited" || code=$? # the first one ended with the signal
   fi
+
   kill -KILL -- "-$awaited" 2>/dev/null || true
 }
 
@@ -78,6 +80,7 @@ attempt() {
   if [[ -e $build/.message ]]; then
     rm -f -- "$build/.message" "$build/.lasting"
   fi
+
   if [[ ${ahead[$step]-} ]] && wait "${ahead[$step]}"; then
     code=0
     echo "$(<"$build/.ahead")"
@@ -140,6 +143,7 @@ run_step() {
     status=skipped
     rm -f -- "$build/.skipped"
   fi
+
   note_end "$status"
   if [[ $code -ne 0 ]]; then
     finish "$status" "$code"
@@ -199,6 +203,7 @@ end_jobs() {
     if kill -TERM "$child"; then
       wait "$child" || true
     fi
+
     kill -KILL -- "-$child" || true
   done 2>/dev/null
 }
@@ -250,9 +255,11 @@ finish() {
   else
     leave result.json "$result"$'\n'
   fi
+
   if [[ -e $build/cancelled || -e $build/rerun ]]; then
     rm -f -- "$build"/{cancelled,rerun}
   fi
+
   echo "pipeline.sh: $1${failed:+ at $failed}"
   exit "$2"
 }
@@ -294,6 +301,7 @@ if [[ ! ${FROM-} ]]; then
   : >"$build/console.log"
   : >"$build/steps"
 fi
+
 : >>"$build/steps" # a build of version 0.1.0 has none
 mapfile -t noted <"$build/steps"
 
@@ -314,6 +322,7 @@ for each in "${steps[@]}"; do
     old+=("$build/$file")
   done
 done
+
 remove_tree "${old[@]}"
 remove_container
 
@@ -352,14 +361,17 @@ for step in "${steps[@]}"; do
       step=build
     fi
   fi
+
   if [[ $step == clone && -f $build/settings/paths ]]; then
     skip_or_go # before, as many a push is of no concern to this build
   fi
+
   run_step
   if [[ $step == clone ]]; then
     skip_or_go
   fi
 done
+
 if [[ $(setting hints) == true ]]; then
   "$scripts/lib/hints.sh" "$build" || true
 fi

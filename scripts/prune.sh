@@ -39,6 +39,7 @@ unlocked() {
   if [[ -L $1 && ! -e $1 ]]; then
     rm -f -- "$1"
   fi
+
   exec {lock}<>"$1"
   if flock -n "$lock"; then
     "${@:2}"
@@ -117,14 +118,17 @@ bury_old_builds() {
     if [[ ${build%/*} != "$folder" ]]; then
       folder=${build%/*} keep='' finished=0 success=''
     fi
+
     if [[ ! $keep ]]; then
       keep=$(setting_of "$build" keep)
       [[ $keep =~ ^[0-9]+$ ]] || keep=''
     fi
+
     if [[ ${KEPT-} ]] && ! grep -qxF -- "${build#./}" "$KEPT"; then
       unlocked "$build/lock" mv -T -- "$build" "$folder/.pruned.${build##*/}"
       continue
     fi
+
     if ! has_ended "$build"; then
       continue
     fi
@@ -183,6 +187,7 @@ erase_buried() {
       buried+=("$each")
     fi
   done
+
   if [[ ${#buried[@]} -eq 0 ]]; then
     return
   fi
@@ -351,6 +356,7 @@ if [[ ${KEPT-} ]]; then # Swarm leaves the containers of jobs that have ended
 elif [[ -f ${newest-}/settings/engine/kind ]]; then
   "$scripts/lib/prune-nodes.sh" "$newest" || true
 fi
+
 if [[ $code -ne 0 ]]; then
   fail "$code" "the Docker engine does not answer: images stay until the next time"
 fi

@@ -53,6 +53,7 @@ ask_remote() {
     if [[ ! $ref || ! $commit ]]; then
       fail 1 "$repository has no commit on a default branch yet (name a ref)"
     fi
+
     return
   fi
 

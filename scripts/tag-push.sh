@@ -182,10 +182,12 @@ push_first() {
       keep_immutable "$1"
       return
     fi
+
     if is_refusal "$reason"; then
       fail_for_good "the registry refuses $name:$1: $reason" \
         "(docker login? may this user push there?)"
     fi
+
     need_engine
     fail 75 "cannot push $name:$1: $reason (credentials: docker login; image gone: build.sh again)"
   fi
@@ -223,6 +225,7 @@ reveal() {
   if [[ ${revealed-} ]]; then
     return 1
   fi
+
   revealed=yes
 
   for tag in "${tags[@]:1}"; do
@@ -232,6 +235,7 @@ reveal() {
       return
     fi
   done
+
   return 1
 }
 
@@ -313,5 +317,6 @@ if [[ ${#immutable[@]} -gt 0 ]]; then
   if [[ ${#confirmed[@]} -eq 0 ]]; then
     fail_for_good "nothing could be published: $stay (put \"{version}\" into \"publish\")"
   fi
+
   echo "tag-push.sh: $stay (leave them out of \"publish\")"
 fi

@@ -61,6 +61,7 @@ no_test_ran() {
       last=$line
     fi
   done < <(last_lines 40)
+
   [[ $last =~ $none ]]
 }
 
@@ -80,6 +81,7 @@ advise_stage() {
       "\"auto\" takes the last"
     return
   fi
+
   echo "no other stage installs them: set \"test.mount\": true, and the tests see the checkout" \
     "and modules installed for it"
 }
@@ -111,8 +113,10 @@ explain() {
     if [[ $network == none ]]; then
       advice="it ran without network, see test.network, test.services; $advice"
     fi
+
     advice=" ($advice"
   fi
+
   fail 1 "${command[*]} failed with exit code $code$advice"
 }
 
@@ -166,6 +170,7 @@ mount_checkout() {
   if [[ ${#command[@]} -eq 0 ]]; then
     choose_command
   fi
+
   cd "$build"
 
   echo "unit-test.sh: ${runs:-${command[*]}} in $runner, for \"test.mount\""
@@ -223,6 +228,7 @@ runner=$image
 if [[ $target == auto ]]; then
   take_auto_target
 fi
+
 if [[ $target ]]; then
   TARGET=$target "$scripts/build.sh" "$build"
   runner=$(<"$build/.test-image")
@@ -233,10 +239,12 @@ remove_container # one may be left from a run that was killed
 if [[ $mount == true ]]; then
   mount_checkout
 fi
+
 if [[ ${#services[@]} -gt 0 ]]; then
   start_services
   network=$container
 fi
+
 if [[ ${#reports[@]} -eq 0 ]]; then
   options+=(--rm) # else it stays until they are copied
 fi
@@ -253,6 +261,7 @@ network=$(<"$build/settings/test/network")
 if [[ ${#reports[@]} -gt 0 ]]; then
   copy_reports
 fi
+
 show_services
 if [[ $code -ne 0 ]]; then
   explain
@@ -261,6 +270,7 @@ fi
 if [[ ${#services[@]} -eq 0 && ${#reports[@]} -eq 0 ]]; then
   rm -f -- "$build/.container" # --rm has done it
 fi
+
 if no_test_ran; then
   skip "no test ran"
 fi

@@ -48,6 +48,7 @@ gather() {
     echo "version.sh: $packed is damaged" >&2
     exit 1
   fi
+
   in_src show-ref --tags >/dev/null || [[ $? -eq 1 ]] # it ends with more where one is damaged
   in_src for-each-ref --format="$tag_of_commit" refs/tags
   printf '\0'
@@ -55,6 +56,7 @@ gather() {
   if [[ $prefix ]]; then
     list_touching
   fi
+
   printf '\0'
 
   default=$(in_src symbolic-ref -q refs/remotes/origin/HEAD) || [[ $? -eq 1 ]] # there is none
@@ -67,6 +69,7 @@ gather() {
     commits=$(in_src log --first-parent --diff-filter=AMT --ignore-submodules --format=%H \
       "$default" -- "$package")
   fi
+
   printf '%s\0' "$commits"
 
   # What the tree names is to be found; of a file that is lost cat-file says "missing", as of none.
@@ -78,6 +81,7 @@ gather() {
   while read -r sha; do
     printf '%s:%s\n' "$sha" "$package"
   done <<<"$commit${commits:+$'\n'$commits}" | in_src cat-file --batch --buffer --follow-symlinks
+
   printf '\0end'
 }
 
@@ -128,6 +132,7 @@ leave version "${result[0]}"
 while read -r line; do
   echo "version.sh: $line"
 done <"$build/.origin"
+
 if [[ $unpublished ]]; then
   echo "version.sh: $version, $unpublished"
 else

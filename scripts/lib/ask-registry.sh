@@ -30,8 +30,10 @@ if [[ $# -eq 1 ]]; then
     if [[ $list == *"name unknown"* || $list == *"code from registry 404"* ]]; then
       exit 0
     fi
+
     fail_to_ask "" "$(last_words_of_skopeo "$list")"
   fi
+
   jq -r '.Tags[]' <<<"$list"
   exit 0
 fi

@@ -34,6 +34,7 @@ is_below() {
       return 0
     fi
   done
+
   return 1
 }
 
@@ -64,6 +65,7 @@ plan_mounts() {
   if file=$(realpath -qe -- "$(command -v node)"); then
     folders+=("${file%/*}") # a link may lead to it
   fi
+
   for folder in "${folders[@]}"; do
     show_tools "$folder"
   done
@@ -103,6 +105,7 @@ parents() {
     missing=(--perms 0755 --dir "$above" "${missing[@]}")
     above=${above%/*}
   done
+
   mounts+=("${missing[@]}")
 }
 
@@ -116,6 +119,7 @@ show_tools() {
       return
     fi
   done
+
   show "$1"
 }
 
@@ -193,6 +197,7 @@ cgroup_limits() {
       return
     fi
   done
+
   return 1
 }
 
@@ -206,6 +211,7 @@ enter_group() {
       rmdir -- "$old" || true
     fi
   done
+
   shift
   mkdir -- "$group" || return
   groups+=("$group")
@@ -213,6 +219,7 @@ enter_group() {
     echo "$2" >"$group/$1" || return
     shift 2
   done
+
   echo "$$" >"$group/cgroup.procs"
 }
 
@@ -227,6 +234,7 @@ systemd_limits() {
   if [[ ! $as_root ]]; then
     limits+=(--user)
   fi
+
   if ! "${limits[@]}" -- true </dev/null 2>/dev/null; then
     limits=()
     return 1
@@ -244,15 +252,18 @@ leave_groups() {
     if grep -qsE '^oom_kill [1-9]' "$folder/memory.oom_control" "$folder/memory.events"; then
       killed=0
     fi
+
     echo "$$" >"${origins[i]}/cgroup.procs" || continue
     for _ in {1..500}; do
       if rmdir -- "$folder"; then
         break
       fi
+
       mapfile -t left <"$folder/cgroup.procs"
       kill -KILL "${left[@]}" || sleep 0.002
     done
   done 2>/dev/null
+
   return "$killed"
 }
 
@@ -269,6 +280,7 @@ confine() {
   elif unshare --user --map-current-user "${private[@]}" true 2>/dev/null; then
     namespace=(unshare --user --map-current-user "${private[@]}")
   fi
+
   setpriv --pdeathsig KILL -- "${limits[@]}" "${namespace[@]}" bash -c "$wait_for_it" bash "$@"
 }
 
@@ -285,14 +297,17 @@ check() {
     if words=$("${command[@]}" 2>&1 </dev/null); then
       break
     fi
+
     words=${words:-bwrap said nothing}
   done
+
   if [[ $words ]]; then
     words=${words##*$'\n'}
     if [[ $words == *namespace* ]]; then
       words+=" (allow them: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu"
       words+=" kernel.apparmor_restrict_unprivileged_userns=0)"
     fi
+
     echo "bubblewrap does not work here: $words"
     return 97
   fi
@@ -325,6 +340,7 @@ if [[ $mode == run ]]; then
     echo "cage.sh: $src belongs to root, which no cage holds (give it to another user)" >&2
     exit 2
   fi
+
   builds=${src%/*/*/*/*}
   plan_mounts
   parents "$src"
@@ -333,6 +349,7 @@ if [[ $mode == run ]]; then
   if [[ -d $src/.git ]]; then
     mounts+=(--tmpfs "$src/.git")
   fi
+
   hide
   if [[ -f $HOME/.npmrc ]]; then
     secret='_auth|_password|username|certfile|keyfile|^[[:space:]]*key[[:space:]]*=|://[^/]*@'
@@ -353,6 +370,7 @@ done
 if ! limit "$memory" "$pids"; then
   echo "cage.sh: no limits on memory and processes: neither systemd nor a cgroup can be had"
 fi
+
 trap 'leave_groups || true; rm -rf -- "$scratch"' EXIT
 
 clean_environment "${names[@]}"
@@ -377,11 +395,14 @@ for _ in {1..10}; do
   if [[ -s $scratch/begun ]]; then
     break
   fi
+
   code=97
 done
+
 trap - EXIT
 rm -rf -- "$scratch"
 if leave_groups && [[ $code -ne 0 ]]; then
   code=98
 fi
+
 exit "$code"

@@ -12,6 +12,7 @@ carry() {
       there+=("$1/$file")
     fi
   done
+
   rm -rf -- "${small[@]/#/$2/}"
   if [[ ${#there[@]} -gt 0 ]]; then
     cp -R -- "${there[@]}" "$2"
@@ -34,17 +35,20 @@ send() {
   if [[ -f $build/settings/paths ]]; then
     BUILT=1 "$scripts/lib/skips-ci.sh" "$build" >"$half/.built" || rm -f -- "$half/.built"
   fi
+
   for file in console.log steps lock; do
     : >"$half/$file"
     if [[ ${FROM-} && -f $build/$file && $file != lock ]]; then
       cp -- "$build/$file" "$half/$file"
     fi
   done
+
   mv -T -- "$half" "$sent"
   for file in console.log steps lock; do # the lock last: with it the build is sent
     ln -sfT -- "$sent/$file" "$build/.link"
     mv -fT -- "$build/.link" "$build/$file"
   done
+
   exec {lock}>&-
 }
 
@@ -74,6 +78,7 @@ finish() {
   else
     printf '%s\n' "$result" >"$sent/result.json"
   fi
+
   take_back
 }
 
@@ -88,6 +93,7 @@ take_back() {
     cp -- "$sent/$file" "$build/.$file.tmp"
     mv -fT -- "$build/.$file.tmp" "$build/$file"
   done
+
   result=$(cat -- "$sent"/{.result.json,result.json} 2>/dev/null) || true
   if [[ -f $sent/.node ]]; then
     cp -- "$sent/.node" "$build/.node"
@@ -96,12 +102,14 @@ take_back() {
       cp -- "$build/.node" "${build%/*}/.node"
     fi
   fi
+
   rm -f -- "$build"/{rerun,cancelled}
   if [[ -e $sent/result.json ]]; then
     leave result.json "$result"$'\n'
   else
     leave .result.json "$result"$'\n'
   fi
+
   : >"$build/.lock.tmp"
   mv -fT -- "$build/.lock.tmp" "$build/lock"
   rm -rf -- "$sent" 2>/dev/null || true # a network file system may keep what is open

@@ -28,6 +28,7 @@ for folder in "${folders[@]}"; do
     absolute+=:$folder
   fi
 done
+
 PATH=${absolute#:}
 unset absolute folder folders
 
@@ -288,6 +289,7 @@ write_settings() {
     else
       printf '%s\0' "${@:1:kind}" >"$file" || fail 75 "$unwritten"
     fi
+
     shift "${kind/text/1}"
   done
 

@@ -32,6 +32,7 @@ fail_without_dockerfile() {
   if [[ -f $build/src/pnpm-workspace.yaml || $package == *'"workspaces"'* ]]; then
     workspace=workspace # whose Dockerfiles mostly want all of the checkout
   fi
+
   while IFS= read -r -d '' place; do
     if [[ ! $workspace && -f $build/src/${place%/*}/package.json ]] \
       && [[ ${place##*/} =~ ^[Dd]ockerfile$ ]]; then

@@ -28,9 +28,11 @@ engine_folder() {
   else
     folder=$(quick_docker info --format '{{.DockerRootDir}}' 2>/dev/null) || true
   fi
+
   if [[ ! -d $folder || ${DOCKER_HOST:-unix:} != unix:* ]]; then
     folder=${cache%/*}
   fi
+
   echo "$folder"
 }
 
@@ -71,6 +73,7 @@ remove_container() {
       names+=("$container.${service##*/}")
     fi
   done
+
   if ! quick_docker rm -fv -- "${names[@]}" >/dev/null 2>&1; then
     return 0
   fi
@@ -79,5 +82,6 @@ remove_container() {
     && quick_docker network inspect "$container" >/dev/null 2>&1; then
     return 0
   fi
+
   rm -f -- "$build/.container"
 }

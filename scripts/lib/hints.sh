@@ -51,6 +51,7 @@ hint_at_installs() {
         "any change has it run again$(seconds_of "$run"): copy package.json and the lock file" \
         "first, and the rest after it"
     fi
+
     if [[ $run != *--mount=type=cache* ]]; then
       hint install-cache "what \"${run:0:60}\" downloads is kept for the next time by:" \
         "RUN --mount=type=cache,target=$(cache_of "$run") …"
@@ -90,6 +91,7 @@ if [[ ${1-} == -h ]]; then
   manual
   exit 0
 fi
+
 if [[ $# -ne 1 || ! -f ${1-}/build.json ]]; then
   fail 2 "usage: hints.sh BUILD, a build directory (-h explains)"
 fi

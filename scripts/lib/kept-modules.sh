@@ -72,9 +72,11 @@ keep() {
       cp "${how[@]}" --parents -- "$folder/node_modules" "$half/tree" || return 0
     fi
   done
+
   if rmdir -- "$half/tree" 2>/dev/null; then
     return 0 # there was nothing to install
   fi
+
   list "$half/tree" >"$half/list" || return 0
   mv -T -- "$half" "$entry" || return 0
 }
@@ -94,6 +96,7 @@ how=(-a --link)
 if [[ $3 == copy ]]; then
   how=(-a --reflink=auto)
 fi
+
 folders=("${@:4}")
 half=$entry.tmp.$$
 trap 'rm -rf -- "$half"' EXIT

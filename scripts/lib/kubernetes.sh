@@ -60,9 +60,11 @@ job_look() {
     if [[ $said == *NotFound* ]]; then
       state=none
     fi
+
     reason=$said
     return
   fi
+
   IFS='|' read -r state node reason < <(jq -r "$of_pods" <<<"$said")
 }
 

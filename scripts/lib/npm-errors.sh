@@ -64,6 +64,7 @@ explain() {
   if [[ $manager == npm ]]; then
     fail 1 "$failed: ${npm:-exit code $1}: $(last_words_of_npm)"
   fi
+
   fail 1 "$failed with exit code $1: $(last_words)"
 }
 
@@ -74,6 +75,7 @@ missing_package() {
   if [[ ! $name ]]; then
     name=$(last_of '404 Not Found - GET ([^ ]+).*')
   fi
+
   echo "${name:-a package}"
 }
 
@@ -95,6 +97,7 @@ explain_git() {
   if [[ $words =~ $unreached ]]; then
     fail 75 "a dependency could not be fetched by git: $words"
   fi
+
   fail 1 "a dependency could not be fetched by git: ${words:-$(last_of 'command (.*)')}" \
     "(the install has no token and no ssh key; name an https url, or publish it as a package)"
 }
@@ -111,6 +114,7 @@ explain_script() {
   else
     of="the project's own install script"
   fi
+
   words=$(last_words_of_npm)
   fail 1 "$runs failed: $of failed: ${command:+$command: }${words:-it said nothing}"
 }
@@ -129,6 +133,7 @@ explain_missing_tool() {
     fail 75 "npm is not on this host" \
       "(install nodejs and npm, or set \"install.image\": \"node:20\")"
   fi
+
   if [[ $1 -eq 127 && ! $manager ]]; then
     fail 1 "$runs failed: there is no ${command[0]} ${image:+in $image}${image:-here}" \
       "(set \"install.command\" to one that is, or \"install.image\" to an image that has it)"

@@ -15,6 +15,7 @@ keep() {
   if [[ ${#secret_files[@]} -eq 0 ]]; then
     exec tee "$@"
   fi
+
   wrapper builds.mask "${secret_files[@]}" | tee "$@"
 }
 
@@ -85,6 +86,7 @@ no_room() {
       return 0
     fi
   done
+
   return 1
 }
 
@@ -97,7 +99,9 @@ find_in_log() {
     if { [[ $(tail -c "$((${#1} + 1))" -- "$build/console.log") == "$1" ]]; } 2>/dev/null; then
       break
     fi
+
     sleep 0.01
   done
+
   size_of_log log_size
 }

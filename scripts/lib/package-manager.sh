@@ -19,6 +19,7 @@ find_root() {
     else
       folder=.
     fi
+
     if has_lock_file "$folder" && is_workspace "$folder"; then
       root=$folder
       return
@@ -33,6 +34,7 @@ has_lock_file() {
       return 0
     fi
   done
+
   return 1
 }
 
@@ -95,6 +97,7 @@ choose_command() {
       if [[ -f package-lock.json || -f npm-shrinkwrap.json ]]; then
         command=(npm ci --prefer-offline)
       fi
+
       command+=(--no-audit --no-fund)
       return
       ;;
@@ -120,10 +123,12 @@ choose_command() {
       export COREPACK_NPM_REGISTRY
       exec corepack "$spec" "$@"
     fi
+
     exec npx --yes "$package" "$@"'
   command=(sh -c "$by" sh "$manager@$release" "$package@$release" "${arguments[@]}")
   if [[ $pinned ]]; then
     command[4]=$manager # corepack reads the rest itself, with a checksum where there is one
   fi
+
   runs="$manager ${arguments[*]}"
 }

@@ -18,6 +18,7 @@ with_pathspecs() {
     if [[ ${#included[@]} -gt 0 ]]; then
       "$@" "${included[@]}" "${excluded[@]}"
     fi
+
     included=()
     excluded+=(":(exclude,glob)${patterns[at]#!}")
   done

@@ -18,9 +18,11 @@ if [[ ${1-} == -h ]]; then
   manual
   exit 0
 fi
+
 if [[ $# -ne 1 || ! -f ${1-}/build.json ]]; then
   fail 2 "usage: prune-nodes.sh BUILD, a build directory (-h explains)"
 fi
+
 build=$(cd -P -- "$1" && pwd)
 builds=${build%/*/*/*}
 kind=$(setting engine/kind)
@@ -30,6 +32,7 @@ image=$(setting engine/image)
 if [[ ! $kind || ! -d $shared ]]; then
   exit 0
 fi
+
 # shellcheck source=scripts/lib/swarm.sh
 . "$scripts/lib/$kind.sh"
 

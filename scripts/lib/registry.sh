@@ -33,6 +33,7 @@ ask_all() {
       && rm -f -- "$build/.refused.$tag") &
     asked+=("$!")
   done
+
   wait "${asked[@]}" || true
 }
 
@@ -53,10 +54,12 @@ ask() {
     if [[ $said =~ (manifest|name)\ unknown(:[^:]*)?$ ]] || is_not_listed "$1" "$said"; then
       return 1
     fi
+
     if [[ $hidden ]] && reveal; then
       ask "$1"
       return
     fi
+
     fail_to_ask "$1" "$said"
   fi
 
@@ -65,6 +68,7 @@ ask() {
   if [[ $(<"$manifest") =~ $config ]]; then
     theirs=${BASH_REMATCH[1]}
   fi
+
   forget "$1"
 }
 
@@ -89,6 +93,7 @@ is_refusal() {
   if grep -qiE -- '(token|credential|authorization).*expired|expired.*token' <<<"$1"; then
     return 1
   fi
+
   local refused='denied|unauthorized|authentication required|forbidden|insufficient_scope'
   refused+='|already exists|not allowed|disallowed|(status|code)[^0-9]*(401|403|405)'
   grep -qiE -- "$refused" <<<"$1"
@@ -109,6 +114,7 @@ is_not_listed() {
     if is_refusal "$list"; then
       hidden=hidden
     fi
+
     return 1
   fi
 }
@@ -164,6 +170,7 @@ fail_to_set() {
   if is_immutable "$refusal" || is_refusal "$refusal"; then
     fail_for_good "the registry refuses $name:$1: $refusal (may this user move it?${2-})"
   fi
+
   fail 75 "cannot set $name:$1: $refusal (is the registry up? credentials: docker login)"
 }
 

@@ -16,6 +16,7 @@ secret_file() {
       return
     fi
   done
+
   return 1
 }
 
@@ -59,6 +60,7 @@ each_variable() {
     if [[ ! -f $file ]]; then
       continue
     fi
+
     name=${file##*/} secret=''
     if [[ $name == *.secret ]]; then
       name=${name%.secret} secret=secret
@@ -66,6 +68,7 @@ each_variable() {
     else
       IFS= read -r -d '' value <"$file" || true # unlike $(<) keeps newlines at the end
     fi
+
     "$2" "$name" "$value" "$secret"
   done
 }

@@ -38,6 +38,7 @@ start_services() {
   for service in "${services[@]}"; do
     start_service "$service"
   done
+
   for service in "${services[@]}"; do
     wait_for_service "$service"
   done
@@ -61,6 +62,7 @@ start_service() (
     if said "$unknown"; then
       fail 1 "service $1: there is no image $of to be had: $(last_words)"
     fi
+
     fail 75 "service $1 cannot be started: $(last_words)"
   fi
 )
@@ -86,6 +88,7 @@ wait_for_service() {
     elif [[ $state != *starting* && $state != *unhealthy* ]]; then
       return
     fi
+
     sleep 0.1
   done
 
@@ -94,6 +97,7 @@ wait_for_service() {
     fail 1 "service $1 was not ready within $ready_within s: ${ready[*]} says:" \
       "$(tail -n 1 "$build/.ready")"
   fi
+
   fail 1 "service $1 was not healthy within $ready_within s (see \"ready\" in \"test.services\")"
 }
 
@@ -117,6 +121,7 @@ copy_reports() {
     if [[ $report != /* ]]; then
       place=${folder%/}/$report
     fi
+
     report=$build/reports/${report#/}
     mkdir -p -- "${report%/*}"
 

@@ -41,13 +41,16 @@ fetch_commit() {
   if has "$commit"; then
     return
   fi
+
   lock_cache "$mirror"
   if has "$commit"; then
     return # a clone has fetched it meanwhile
   fi
+
   if [[ ! -d $mirror ]]; then
     git init -q --bare -- "$mirror"
   fi
+
   fetch --prune -- "$url" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*'
   if ! has "$commit"; then
     fetch -- "$url" "$commit"
@@ -102,6 +105,7 @@ find_built() {
     if [[ ! -f $other || ! $(<"$other") =~ $status ]]; then
       continue
     fi
+
     if [[ ${BASH_REMATCH[1]} =~ ^(success|failure)$ && $(fact_of "$other" ref) == "$ref" ]]; then
       fact_of "$other" commit
       return
@@ -134,6 +138,7 @@ if [[ ${1-} == -h ]]; then
   manual
   exit 0
 fi
+
 if [[ $# -ne 1 || ! -f ${1-}/build.json ]]; then
   fail 2 "usage: skips-ci.sh BUILD, a build directory (-h explains)"
 fi
@@ -153,14 +158,17 @@ else # a version without settings/ has staged it
   skip_ci=$(jq -r '.settings.skip_ci | if . == null then true else . end' "$build/build.json")
   url=$(fact url)
 fi
+
 mirror=$builds/.cache/git/$(repository).git
 list_setting patterns paths
 if [[ -e $build/rerun ]]; then
   exit 1 # somebody wants it
 fi
+
 if [[ $ref != refs/heads/* || ! $source =~ ^(event|sweep)$ ]]; then
   exit 1
 fi
+
 if [[ $skip_ci == false && ${#patterns[@]} -eq 0 ]]; then
   exit 1
 fi
@@ -173,9 +181,11 @@ fi
 if ! fetch_commit; then
   fail 75 "cannot fetch $commit from $url"
 fi
+
 if ! text=$(commits --max-count=1 "$commit" | tr -d '\0') || [[ ! $text ]]; then
   fail 75 "cannot read $commit in $mirror"
 fi
+
 if [[ $skip_ci == false ]] || ! is_marked "${text#*$'\n'}"; then
   if [[ ${#patterns[@]} -eq 0 ]]; then
     exit 1
@@ -186,6 +196,7 @@ if [[ $skip_ci == false ]] || ! is_marked "${text#*$'\n'}"; then
     echo "$built"
     exit 3
   fi
+
   exit 1
 fi
 

@@ -15,12 +15,15 @@ job_start() {
   if [[ $node ]]; then
     options+=(--constraint "node.hostname==$node")
   fi
+
   for each in "${shunned[@]}"; do
     options+=(--constraint "node.hostname!=$each")
   done
+
   if [[ $constraint ]]; then
     options+=(--constraint "node.labels.${constraint%%=*}==${constraint#*=}")
   fi
+
   for each in "${@:2}"; do
     options+=(--env "$each")
   done
@@ -30,6 +33,7 @@ job_start() {
     if [[ $target == "$(repository)"/* || $target != */*/* ]]; then
       options+=(--secret "source=$source,target=/run/secrets/$target")
     fi
+
     case $target in
       github-token) options+=(--env "GITHUB_TOKEN_FILE=/run/secrets/$target") ;;
       docker/config.json) options+=(--env DOCKER_CONFIG=/run/secrets/docker) ;;
@@ -75,6 +79,7 @@ job_look() {
     if [[ $said == *"no such service"* ]]; then
       state=none
     fi
+
     reason=$said
     return
   fi
@@ -126,5 +131,6 @@ job_everywhere() {
       break
     fi
   done
+
   job_end
 }

@@ -71,6 +71,7 @@ keep "$etc/api-token" 0600 root:root "$(head -c 24 /dev/urandom | base64)"$'\n'
 for unit in "${units[@]}"; do
   install -m 0644 "$here/$unit" "$system/$unit"
 done
+
 start_units
 
 version=$("$command" --version)
