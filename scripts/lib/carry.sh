@@ -19,8 +19,8 @@ carry() {
   fi
 }
 
-# send: to $sent on the shared folder, under another name until all of it is there. FROM=STEP goes on
-# from what the build has.
+# send: to $sent on the shared folder, under another name until all of it is there. FROM=STEP goes
+# on from what the build has.
 send() {
   local file half=$sent.half
 

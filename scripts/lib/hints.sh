@@ -81,7 +81,8 @@ hint_at_context() {
 hint_at_image() {
   local named='"devDependencies"[[:space:]]*:[[:space:]]*[{][[:space:]]*"'
 
-  if [[ $(list_stages) =~ $'\timage\tall' && $(text_of "src/$context/package.json") =~ $named ]]; then
+  if [[ $(list_stages) =~ $'\timage\tall' ]] \
+    && [[ $(text_of "src/$context/package.json") =~ $named ]]; then
     hint development "the image holds development dependencies: install with --omit=dev in the" \
       "last stage, and have the tests run in an earlier one (\"test.target\": \"auto\")"
   fi

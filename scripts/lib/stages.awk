@@ -1,12 +1,12 @@
-# stages.awk tells of a Dockerfile which stages it has, and where they install what package.json names
+# stages.awk tells of a Dockerfile which stages it has, and where they install packages
 #
-# awk -v target=STAGE -v test=STAGE -f stages.awk DOCKERFILE: what `target` (empty: the last one) and
-# `test.target` say, `auto` too. It prints, TAB between:
+# awk -v target=STAGE -v test=STAGE -f stages.awk DOCKERFILE: what `target` (empty: the last one)
+# and `test.target` say, `auto` too. It prints, TAB between:
 #
 #   stage NAME ROLE MODULES           NAME: - without one. ROLE: image, that one is built of it;
 #                                     testable, where it stands before, has a name and development
-#                                     dependencies; else -. MODULES: all, production (without those),
-#                                     or -: by installs, the base, or COPY of node_modules
+#                                     dependencies; else -. MODULES: all, production (that is
+#                                     without those), or -: by installs, base, COPY of node_modules
 #   install BUILT COPIED COMMAND RUN  a RUN that installs, after its stage. BUILT: is that stage a
 #                                     part of this build? COPIED: was all copied before? yes or -
 #
