@@ -92,7 +92,7 @@ def poller(
     config = folder / "config.json"
     url = (folder / "origin.git").as_uri()
     about = {
-        "registry": "127.0.0.1:1",
+        "registry": os.environ["REGISTRY"],  # one that is away is asked after often
         "poll": {"interval": interval, "sweep": 86400},
         "repositories": {f"o/r{n}": {"url": url} for n in range(repositories)},
     }

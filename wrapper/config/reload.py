@@ -56,6 +56,7 @@ class ConfigWatch:
         self._name, self._on_change, self._on_error = name, on_change, on_error
         self._is_url = source.is_url(name)
         self._answer = source.Answer(b"", None)
+        self._content = b""  # what was resolved last
         self._reason: str | None = None  # why what is there now cannot be used
         self._changed, self._stopping = threading.Event(), threading.Event()
         self._file = FileWatch(name, self._changed.set)
@@ -88,7 +89,11 @@ class ConfigWatch:
 
     def _look(self) -> None:
         try:
-            new = config.resolve(self._read(), self._name)
+            content = self._read()
+            if content == self._content and self._reason is None:
+                return  # to resolve thousands of repositories takes a second
+            new = config.resolve(content, self._name)
+            self._content = content
         except ConfigError as e:
             if str(e) != self._reason:
                 self._reason = str(e)
