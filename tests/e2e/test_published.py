@@ -191,7 +191,7 @@ def test_a_release_whose_commit_was_red_is_made_by_asking(story, name, capfd):
     assert tags["latest"] == tags["1.6"] == tags["1.6.0"] == tags["main"]
 
 
-def test_over_http_a_version_is_released_promoted_and_withdrawn(story, name):
+def test_over_http_a_version_is_released_and_promoted(story, name):
     tree, package = story.repository, json.loads(application("x")["package.json"])
 
     def bump(version, test):
@@ -232,21 +232,8 @@ def test_over_http_a_version_is_released_promoted_and_withdrawn(story, name):
         taken = api.post("/promote", json=about | {"name": "latest"})
         assert outcome(api, taken).status_code == 422
 
-        withdrawn = f"/repositories/{name}/withdrawn"
-        done = outcome(api, api("PUT", f"{withdrawn}/1.7.0"))
-        assert "latest is 1.6.0" in done.json()["message"]
-        tags = story.digests()
-        assert tags["latest"] == tags["1"] == tags["production"] == tags["1.6.0"]
+        assert story.digests()["production"] == tags["1.6.0"]
         assert api("GET", "/images?repository=" + name).status_code == 200
-
-        assert outcome(api, api("DELETE", f"{withdrawn}/1.7.0")).status_code == 200
-        assert story.digests()["latest"] == tags["1.7.0"]
-        again = outcome(api, api("DELETE", f"{withdrawn}/1.7.0"))
-        assert again.status_code == 409
-        assert "is not withdrawn" in again.json()["detail"]
-        assert outcome(api, api("PUT", f"{withdrawn}/7.0.0")).status_code == 409
-        api.is_problem(422, "PUT", f"{withdrawn}/1%0a2")
-        api.is_problem(404, "PUT", "/repositories/no/such/withdrawn/1.0.0")
 
 
 def test_what_is_left_of_a_repository_goes(story, name, configure, capfd, docker):

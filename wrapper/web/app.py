@@ -40,7 +40,6 @@ class Call(NamedTuple):
 
 
 BUILD, REPOSITORY = "/builds/{owner}/{name}/{id}", "/repositories/{owner}/{name}"
-WITHDRAWN = f"{REPOSITORY}/withdrawn/{{version}}"
 CALLS = [
     Call("GET", "/overview", overview.overview),
     Call("GET", "/builds", builds.newest),
@@ -63,8 +62,6 @@ CALLS = [
     Call("PUT", f"{REPOSITORY}/pause", poller.pause, "builds"),
     Call("DELETE", f"{REPOSITORY}/pause", poller.resume, "builds"),
     Call("POST", f"{REPOSITORY}/look", hooks.look, "builds"),
-    Call("PUT", WITHDRAWN, poller.withdraw, "publish"),
-    Call("DELETE", WITHDRAWN, poller.undo_withdraw, "publish"),
     Call("GET", "/plan", repositories.plan),
     Call("GET", "/why", repositories.why),
     Call("GET", "/images", repositories.images),

@@ -73,24 +73,6 @@ def promote(ask: Ask) -> Response:
     )
 
 
-def withdraw(ask: Ask) -> Response:
-    """Has `latest` and its kin leave a version."""
-    return _leave(ask, "withdraw", repository=_meant(ask), version=_version(ask))
-
-
-def undo_withdraw(ask: Ask) -> Response:
-    """It counts again."""
-    about = {"repository": _meant(ask), "version": _version(ask)}
-    return _leave(ask, "withdraw", **about, undo=True)
-
-
-def _version(ask: Ask) -> str:
-    version = ask.at["version"]
-    if not re.fullmatch(r"[0-9A-Za-z.+-]{1,128}", version):
-        raise Problem(422, f"{version!r} is no version (GET /images names some)")
-    return version
-
-
 def _leave(ask: Ask, what: str, **arguments: Any) -> Response:
     given = {key: value for key, value in arguments.items() if value}
     try:

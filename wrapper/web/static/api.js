@@ -36,7 +36,7 @@ function curl(path, method, about, body) {
   if (method !== "GET") parts.push(`-X ${method}`);
   if (body?.example) parts.push(`--json '${JSON.stringify(body.example)}'`);
   else if (about.operationId === "put_config") parts.push("-H 'If-Match: ETAG' -H 'Content-Type: application/json' --data-binary @config.json");
-  const filled = path.replace("{owner}/{name}", "OWNER/NAME").replace("{id}", "latest").replace("{step}", "build").replace("{file}", "version").replace("{request}", "REQUEST").replace("{version}", "1.2.3").replace("{sender}", "github");
+  const filled = path.replace("{owner}/{name}", "OWNER/NAME").replace("{id}", "latest").replace("{step}", "build").replace("{file}", "version").replace("{request}", "REQUEST").replace("{sender}", "github");
   return `${parts.join(" ")} ${location.origin}/api/v1${filled}`;
 }
 
