@@ -125,7 +125,7 @@ def test_a_push_of_hostile_names_is_built_and_nothing_of_them_runs(
         assert done.stdout or done.stderr
         assert_clean(done.stdout + done.stderr)
     assert done.returncode == 0
-    words = {"version", "tag", "label"}
+    words = {"version", "because", "tag", "label"}
     assert {line.split()[0] for line in done.stdout.decode().splitlines()} == words
     assert not canary.exists()
 
