@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from tests.bench import builds as bench
 from tests.bench.builds import DOCKERFILES, Checkout, Project, run, spread
+from tests.bench.shapes import Scripted
 from tests.support.machines import Machines
 from tests.support.parts import ROOT
 
@@ -114,9 +115,15 @@ def forget(machines: Machines, node: str) -> None:
         shutil.rmtree(path)
 
 
-def project(machines: Machines, name: str, kind: str, **settings: object) -> Project:
+def project(
+    machines: Machines,
+    name: str,
+    kind: str,
+    size: type[Project] = Project,
+    **settings: object,
+) -> Project:
     """One whose remote all machines see."""
-    one = Project(machines.shared / "projects", name, DOCKERFILES[kind], **settings)
+    one = size(machines.shared / "projects", name, DOCKERFILES[kind], **settings)
     one.top = {"engine": machines.engine(constraint="builds=yes")}
     return one
 
@@ -142,11 +149,14 @@ def warm(poller: Poller, machines: Machines, rounds: int) -> None:
         )
 
 
-def cold(poller: Poller, machines: Machines, rounds: int) -> None:
+def cold(
+    poller: Poller, machines: Machines, rounds: int, size: type[Project], what: str
+) -> None:
     kind = "installs by itself"
     calls = {}
     for cache in "none", "registry":
-        one = project(machines, f"cold-{cache}", kind, cache=cache)
+        name = f"cold-{size.__name__.lower()}-{cache}"
+        one = project(machines, name, kind, size, cache=cache)
         build(poller, one, "launch.sh")  # so the registry has an image
 
         def first(one: Project = one) -> Took:
@@ -156,7 +166,7 @@ def cold(poller: Poller, machines: Machines, rounds: int) -> None:
         calls[cache] = first
     given = bench.measure(rounds, calls)
     pairs = zip(given["none"], given["registry"], strict=True)
-    print(f"first build of a machine, {kind} |", end=" ")
+    print(f"first build of a machine, {what}, {kind} |", end=" ")
     for cache, times in given.items():
         middle = statistics.median(took.all for took in times)
         print(f"cache {cache} {middle:.2f} s", end=" | ")
@@ -171,7 +181,8 @@ def main() -> None:
         (machines.shared / "projects").mkdir()
         poller = Poller(machines)
         warm(poller, machines, rounds)
-        cold(poller, machines, max(rounds // 3, 1))
+        cold(poller, machines, max(rounds // 3, 1), Project, "small")
+        cold(poller, machines, max(rounds // 3, 1), Scripted, "870 packages")
 
 
 if __name__ == "__main__":
