@@ -37,6 +37,10 @@ watch_over() {
   done
 }
 
+if [[ ! ${GITHUB_TOKEN_FILE-} && -f ${SECRETS-}/github-token ]]; then
+  export GITHUB_TOKEN_FILE=$SECRETS/github-token
+fi
+
 node=${NODE:-$HOSTNAME}
 HOSTNAME=job@$node # its process IDs are not those of the poller's machine, whatever that is called
 take_build "$@"
@@ -59,12 +63,18 @@ fi
 rm -rf -- "$work"/{settings,lock,console.log,steps,rerun,cancelled,.built,{,.}result.json}
 cp -R -- "$build"/{build.json,settings} "$build"/{rerun,.built}* "$work"
 carry "$build" "$work"
-cp -- "$build/.withdrawn" "${work%/*}/withdrawn"
+cp -- "$build/.withdrawn" "$work/.withdrawn"
+mv -fT -- "$work/.withdrawn" "${work%/*}/withdrawn" # another build may read it
+
+# What other machines have published is not known here: version.sh does not look for it.
+earlier=$WORK/.earlier/$entry
+mkdir -p -- "$earlier"
+cp -- "$build/.withdrawn" "$earlier/withdrawn"
 ln -s -- "$build"/{lock,console.log,steps} "$work"
 
 leave .node "$node"
 echo "agent.sh: on $node" >>"$build/console.log"
-FROM=${FROM:-clone} setpriv --pdeathsig TERM "$scripts/pipeline.sh" "$work" >/dev/null &
+EARLIER=$earlier FROM=${FROM:-clone} setpriv --pdeathsig TERM "$scripts/pipeline.sh" "$work" >/dev/null &
 pipeline=$!
 signalled=''
 trap 'signalled=1; kill -TERM "$pipeline"' TERM INT

@@ -119,14 +119,19 @@ look() {
 
   case $state in
     none) start ;;
-    ended | running | starting)
-      # Twice, as between start and lock, and between lock and result, there is a moment.
-      free_looks=$((free_looks + 1))
-      if [[ $free_looks -ge 2 && ($state == ended || -s $sent/lock) ]] || node_is_lost; then
+    ended | running | starting | waiting)
+      # Twice, as between lock and result there is a moment. (Where an agent was, it has gone with
+      # its pod, maybe.)
+      if [[ $state == ended || -s $sent/lock ]]; then
+        free_looks=$((free_looks + 1))
+      fi
+
+      if [[ $free_looks -ge 2 ]] || node_is_lost; then
         run_again
+      elif [[ $state == waiting ]]; then
+        wait_for_node
       fi
       ;;
-    waiting) wait_for_node ;;
     *) ;;
   esac
 }
@@ -189,8 +194,11 @@ job=${job,,}
 
 become_the_only_one
 state=none node='' failed='' wished='' runs=0 shunned=()
-if [[ ! -L $build/lock || ! -e $build/lock ]]; then
+
+# What has come back may have left its link behind; a rerun is sent anew then.
+if [[ ! -L $build/lock || ! -e $build/lock || (-e $build/rerun && ! -e $sent/rerun) ]]; then
   send
+  job_end # one of an earlier run, which could not be removed then
   exec {log}<"$sent/console.log"
   if [[ ${FROM-} ]]; then
     show >/dev/null # of earlier runs

@@ -107,6 +107,13 @@ has_ended() {
   is_true "$1" build.json '.source == "manual"'
 }
 
+# is_unknown BUILD: is it not in the list? One that cannot be read does not tell.
+is_unknown() {
+  local code=0
+  grep -qxF -- "$1" "$KEPT" || code=$?
+  [[ $code -eq 1 ]]
+}
+
 # bury_old_builds: under another name nobody sees a build any more, and a prune that was cut off
 # goes on with it.
 bury_old_builds() {
@@ -124,7 +131,8 @@ bury_old_builds() {
       [[ $keep =~ ^[0-9]+$ ]] || keep=''
     fi
 
-    if [[ ${KEPT-} ]] && ! grep -qxF -- "${build#./}" "$KEPT"; then
+    # What is newer than the list is not in it yet.
+    if [[ -s ${KEPT-} && ! $build -nt ${KEPT-} ]] && is_unknown "${build#./}"; then
       unlocked "$build/lock" mv -T -- "$build" "$folder/.pruned.${build##*/}"
       continue
     fi

@@ -131,8 +131,9 @@ class Poller:
             say(ME, words)
         if (cage := host.cage()).level != host.OK:
             say(ME, cage.line)
-        for finding in host.container(builds):
-            say(ME, finding.line)
+        if self._config.engine is None:  # else builds are elsewhere
+            for finding in host.container(builds):
+                say(ME, finding.line)
         on_github = any(r.on_github for r in self._repositories.values())
         if on_github and not self._github.token.value():
             say(ME, "no token: no commit statuses (set GITHUB_TOKEN_FILE)")
@@ -171,7 +172,7 @@ class Poller:
         if self._look_due <= time.monotonic():
             self._look_due = time.monotonic() + self._look_at_queue()
         if self._health_due <= time.monotonic():
-            self._write_health()
+            self._do(self._write_health)
             self._health_due = math.inf
         due = min(self._look_due, self._health_due)
         if self._stopped_by:

@@ -121,8 +121,9 @@ def table(
 
 def _folded(text: str, columns: int) -> Iterator[str]:
     """Rows of so many columns at most, the second and later ones indented."""
-    row, indent = "", " " * 4
-    for word in text.split(" "):
+    words, indent = text.lstrip(" "), " " * 4
+    row = " " * (len(text) - len(words))
+    for word in words.split(" "):
         joined = f"{row} {word}" if row.strip() else row + word
         if width(joined) <= columns:
             row = joined

@@ -24,6 +24,14 @@ carry() {
 send() {
   local file half=$sent.half
 
+  if [[ ! -d $shared ]]; then
+    fail 75 "$shared is not there (is it mounted?)"
+  fi
+
+  if [[ -L $build/lock ]]; then # what was sent is lost with the shared folder, or has come back
+    rm -f -- "$build/lock"
+  fi
+
   exec {lock}<>"$build/lock"
   flock -w 2 "$lock" || fail 69 "$build is being worked on (wait, or: make cancel BUILD=$build)"
   fill_in_settings
@@ -113,6 +121,8 @@ take_back() {
   : >"$build/.lock.tmp"
   mv -fT -- "$build/.lock.tmp" "$build/lock"
   rm -rf -- "$sent" 2>/dev/null || true # a network file system may keep what is open
+
+  : >"$build/.launch" # whoever is next finds no process of that number
 
   # Whoever waits for the build is not to wait for this.
   job_end >/dev/null 2>&1 &

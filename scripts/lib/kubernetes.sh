@@ -74,6 +74,8 @@ of_pods='
   | [$pod.status.containerStatuses[]?, $pod.status.initContainerStatuses[]?]
   | map(.state.terminated // .state.waiting // empty) as $reasons
   | [(if $pod == null or ($pod.spec.nodeName // "") == "" then "waiting"
+      elif any($reasons[]; .reason // "" | test("ImagePull|InvalidImage|^CreateContainer.*Error$"))
+        then "ended"
       elif $pod.status.phase == "Running" then "running"
       elif $pod.status.phase == "Pending" then "starting"
       else "ended" end),

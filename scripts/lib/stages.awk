@@ -56,7 +56,8 @@ heredoc != "" {
   text = text $0 " "
   if (goes_on) next
 
-  if (text ~ /^[ \t]*[Rr][Uu][Nn][ \t].*<<-?["']?[A-Za-z_]/) {
+  # A word that begins so: <<< is none, nor is a shift.
+  if (text ~ /^[ \t]*[Rr][Uu][Nn][ \t](.*[ \t])?[0-9]*<<-?["']?[A-Za-z_]/) {
     heredoc = text
     sub(/.*<<-?["']?/, "", heredoc)
     sub(/[^A-Za-z0-9_].*/, "", heredoc)

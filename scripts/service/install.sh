@@ -43,6 +43,7 @@ keep() {
 }
 
 umask 022
+trap start_units EXIT # also where something goes wrong
 stop_units
 
 if ! id -u "$user" >/dev/null 2>&1; then
@@ -72,6 +73,7 @@ for unit in "${units[@]}"; do
   install -m 0644 "$here/$unit" "$system/$unit"
 done
 
+trap - EXIT
 start_units
 
 version=$("$command" --version)

@@ -10,6 +10,7 @@ command=/usr/local/bin/docker-build-server
 completion=/usr/share/bash-completion/completions/docker-build-server
 user=builder
 units=(docker-build-server.service docker-build-server-web.service)
+running=()
 
 manual() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' -- "$0"; }
 

@@ -11,6 +11,7 @@ from tests.support.parts import ROOT, wait_for
 from tests.support.world import weeks
 
 COLUMNS = 80
+NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -20,20 +21,23 @@ def asked(builds, configure, tmp_path):
     builds.mkdir()
     weeks(builds, 200)
     config = configure("o/r0", "o/r1")
+    nowhere = {"GITHUB_API_URL": NOWHERE, "GITHUB_SERVER_URL": NOWHERE}
+    env = os.environ | nowhere | {"TERM": "screen", "LC_ALL": "C.UTF-8"}
+    env.pop("NO_COLOR", None)
     tmux = ["tmux", "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
 
     def asked(*words):
         command = [sys.executable, "-m", "wrapper", words[0], "--config", str(config)]
         command += words[1:]
-        piped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        piped = subprocess.run(
+            command, cwd=ROOT, env=env, capture_output=True, text=True
+        )
         done = tmp_path / "done"
         typed = f"cd {ROOT}; {shlex.join(command)}; echo $? >{done}; exec sleep 60"
         size = ["-x", str(COLUMNS), "-y", "400"]
-        env = os.environ | {"TERM": "screen", "LC_ALL": "C.UTF-8"}
-        env.pop("NO_COLOR", None)
         subprocess.run([*tmux, "new-session", "-d", *size, typed], env=env, check=True)
         try:
-            wait_for(lambda: done.exists() and done.read_text())
+            wait_for(lambda: done.exists() and done.read_text(), 120)
             rows = []
             for joined in [], ["-J"]:  # with -J what the terminal wrapped is one row
                 capture = [*tmux, "capture-pane", "-p", "-e", *joined]

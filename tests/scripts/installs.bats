@@ -118,6 +118,8 @@ END
 @test "lines that go on, comments between them, scripts below, in letters of any case" {
   [[ $(installs 'FROM node\nRUN apt-get update && \\\n # why\n\n npm \\\n  ci\n') ]]
   [[ $(installs 'from node\nrun <<EOF\nset -e\nnpm ci\nEOF\nRUN x\n') ]]
+  [[ $(installs 'FROM node\nRUN cat <<<word\nRUN npm ci\n') ]] # no heredoc
+  [[ $(installs 'FROM node\nRUN echo $((1<<n))\nRUN npm ci\n') ]]
   [[ $(installs 'FROM node\nRUN <<-"END" sh\n\tnpm ci\n\tEND\nRUN x\n') ]]
   [[ $(installs 'FROM node\r\nRUN npm ci\r\n') ]]
   [[ ! $(installs 'FROM node\n# RUN npm ci\nCOPY . .\n') && ! $(installs 'FROM node\nCMD npm ci\n') && ! $(installs '') ]]

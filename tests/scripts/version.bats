@@ -320,6 +320,19 @@ label() { sed -n "s/^org\.opencontainers\.image\.$1=//p" "$build/labels"; }
   tags_are 1.0.1 sha 1.0 1 latest
 }
 
+@test "where tags say what the version is, nobody says another" {
+  commit app package.json '{"version": "1.3.0"}'
+  app tag v1.2.0
+  commit app file two
+  configure app
+  RELEASE_AS=1.3.0 stage main
+  steps clone
+  fails 1 "it cannot be version 1.3.0 by hand: versions come from tags here (tag the commit v1.3.0)" "$scripts/version.sh" "$build"
+  RELEASE_AS=1.3.0 stage v1.2.0
+  steps clone
+  fails 1 "it cannot be version 1.3.0: it is the tag v1.2.0" "$scripts/version.sh" "$build"
+}
+
 @test "where a version comes from is said" {
   app tag v1.2.0
   versioned v1.2.0

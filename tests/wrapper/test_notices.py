@@ -207,11 +207,13 @@ def test_of_the_server_itself_once_ill_and_once_well(
     looks(60, ["the engine is away"], second)
     looks(1, [], second)
     looks(60, [], second)
-    wait_for(lambda: len(receiver.got) == 2)
-    assert receiver.events() == ["server", "server"]
-    ill, well = receiver.got
+    owed = tmp_path / "builds/.owed"
+    wait_for(lambda: receiver.got and not list(owed.iterdir()))
+    assert receiver.events() == ["server"] * 3
+    github, ill, well = receiver.got
+    assert github["title"].endswith(" is ill: o/a: GitHub answers 500")
+    assert github["text"].splitlines()[0] == "nothing starts: the engine is away"
     assert ill["title"].endswith(" is ill: nothing starts: the engine is away")
-    assert ill["text"].splitlines()[1:] == ["o/a: GitHub answers 500"]
     assert well["title"].endswith(" is well again") and ill["build"] is None
     assert [p.name for p in (tmp_path / "builds").iterdir()] == [".owed"]
     assert config.wanted(settings, "server") == ["team"]

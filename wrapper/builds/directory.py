@@ -227,9 +227,10 @@ def is_id(name: str) -> bool:
 def superseded(waiting: list[Build]) -> Iterator[tuple[Build, Build]]:
     """Waiting builds that need not run, each with the newer push of the same branch.
 
-    One that a person wants to run once more is no push, and runs.
+    One that a person wants to run once more is no push, and runs; one that is at
+    another machine runs already.
     """
-    waiting = [build for build in waiting if build.rerun is None]
+    waiting = [b for b in waiting if b.rerun is None and not b.sent]
     pushed = sorted(waiting, key=lambda b: b.place)
     newest = {b.ref: b for b in pushed if b.ref.startswith("refs/heads/")}
     for build in waiting:

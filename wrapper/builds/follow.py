@@ -82,8 +82,9 @@ def _why_it_waits(build: Build) -> str:
     builds = build.path.parents[2]
     if troubles := overview.host_troubles(builds):
         return f"waits, as nothing starts: {troubles[0]}"
-    if overview.poller(builds, build.repository)["paused"]:
-        return "waits, as it is paused (docker-build-server resume)"
+    if paused := overview.poller(builds, build.repository)["paused"]:
+        whose = "" if "*" in paused else f" {build.repository}"
+        return f"waits, as it is paused (docker-build-server resume{whose})"
     return "waits for its turn"
 
 

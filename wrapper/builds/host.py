@@ -115,14 +115,15 @@ def container(builds: Path, mounts: str = "/proc/self/mountinfo") -> Iterator[Fi
     ours = r"/containers/([0-9a-f]{64})/hostname /etc/hostname "
     if not (found := re.search(ours, Path(mounts).read_text(errors="replace"))):
         return
-    out = run(docker(), "inspect", "--format", "{{json .Mounts}}", found[1]).out
-    if not out.strip():  # it runs on another engine, which may see what we see, or not
-        return
-    for mount in json.loads(out) or []:
-        if builds.is_relative_to(mount["Destination"]):
-            inside = builds.relative_to(mount["Destination"])
-            if Path(mount["Source"], inside) == builds:
-                return
+    command = docker(), "inspect", "--format", "{{json .Mounts}}", found[1]
+    try:
+        for mount in json.loads(run(*command, timeout=10).out) or []:
+            if builds.is_relative_to(mount["Destination"]):
+                inside = builds.relative_to(mount["Destination"])
+                if Path(mount["Source"], inside) == builds:
+                    return
+    except (ValueError, KeyError, TypeError):
+        return  # it runs on another engine, which may see what we see, or not
     words = f"in a container, and {builds} is not at that path on the engine's host"
     why = "which install.image and test.mount need"
     yield Finding(WARN, f"{words}, {why} (mount it there: -v {builds}:{builds})")

@@ -1,6 +1,5 @@
 """What is not well with a poller, by what it wrote down of itself; and who is told."""
 
-import math
 import os
 import time
 from collections.abc import Callable
@@ -8,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.builds.directory import Newer, read_json, write_json
+from wrapper.builds.trouble import kind
 from wrapper.config.load import Config, wanted
 
 PATIENCE = 3  # intervals: without an answer, or not well, before that is told
+MOST = 20  # lines of a message
+WELL = ""  # the kind of a server that nothing is wrong with
 
 
 def of_server(document: dict[str, Any]) -> list[str]:
@@ -46,27 +48,36 @@ def of_repository(seen: dict[str, Any] | None, config: Config) -> str:
 
 
 class ServerNotice:
-    """Has people told when the server is ill for PATIENCE intervals, or well again.
+    """Has people told what was ill with the server for PATIENCE intervals, each thing
+    once, and that it is well again, when it was for as long.
 
-    That it was told is in builds/.ill.json: the next process says when it is over.
+    What was told is in builds/.ill.json: the next process says when it is over.
     """
 
     def __init__(self, builds: Path, tell: Callable[[str, str, str], None]) -> None:
         """tell(target, title, text) is called for each who wants to know."""
         self._tell = tell
         self._file = builds / ".ill.json"
-        self._since = math.inf  # monotonic: when it fell ill
+        self._since: dict[str, float] = {}  # monotonic: since when, by kind; WELL too
 
     def look(self, config: Config, document: dict[str, Any]) -> None:
         """Looks at what is written to builds/.health.json."""
-        found, told = _all(config, document), self._told()
-        self._since = min(self._since, time.monotonic()) if found else math.inf
-        ill = time.monotonic() - self._since >= PATIENCE * config.poll_interval
+        found, told, now = _all(config, document), self._told(), time.monotonic()
+        lines = {kind(line): line for line in found} or {WELL: ""}
+        self._since = {one: self._since.get(one, now) for one in lines}
+        patience = PATIENCE * config.poll_interval
+        lasting = [one for one, at in self._since.items() if now - at >= patience]
+        known = set(map(kind, told))
+        new = [lines[one] for one in lasting if one != WELL and one not in known]
         name = os.uname().nodename
-        if ill and not told:
-            write_json(self._file, {"told": found})
-            self._send(config, f"{name} is ill: {found[0]}", "\n".join(found))
-        elif told and not found:
+        if new:
+            write_json(self._file, {"told": told + new})
+            text = [
+                *found[:MOST],
+                *[f"and {len(found) - MOST} more"][len(found) <= MOST :],
+            ]
+            self._send(config, f"{name} is ill: {new[0]}", "\n".join(text))
+        elif told and lasting == [WELL]:
             self._send(config, f"{name} is well again", f"It was: {told[0]}")
             self._file.unlink(missing_ok=True)
 
@@ -83,7 +94,8 @@ class ServerNotice:
 
 
 def _all(config: Config, document: dict[str, Any]) -> list[str]:
-    """A line for each thing that is not well."""
-    known = document["repositories"]
+    """A line for each thing that is not well. At a start many wait for their turn."""
+    every = document["repositories"]
+    known = {n: one for n, one in every.items() if one["compared"] or one["trouble"]}
     ill = {name: of_repository(known[name], config) for name in known}
     return of_server(document) + [f"{name}: {ill[name]}" for name in known if ill[name]]

@@ -151,6 +151,7 @@ class Queue:
                 busy = self.restless = True
                 continue
             waiting.append(build)
+        waiting.sort(key=lambda build: not build.sent)  # which is adopted first
         undecided = self._supersede(waiting, busy)
         return [] if busy or waiting[:1] == undecided[:1] else waiting
 

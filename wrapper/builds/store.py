@@ -148,6 +148,7 @@ def _newest_of_refs(folder: str) -> set[str]:
 
 def _runs(folder: str, id: str) -> bool:
     try:
-        return held(Path(folder, id, "lock"))
+        lock = Path(folder, id, "lock")
+        return lock.is_symlink() or held(lock)  # a link: it is at another machine
     except OSError:  # somebody else's; its row says so
         return False

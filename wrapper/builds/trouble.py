@@ -55,7 +55,7 @@ class HostWatch:
             before, self.troubles = self.troubles, found
             self._checked = time.monotonic()
             for line in found:
-                if _kind(line) not in map(_kind, before):
+                if kind(line) not in map(kind, before):
                     say(WHO, f"{line}; nothing starts until that is over")
             if before and not found:
                 say(WHO, "all is well again, builds go on")
@@ -104,6 +104,6 @@ def _folders(builds: Path) -> list[Path]:
     return [builds, engine] if engine.is_dir() else [builds]
 
 
-def _kind(line: str) -> str:
+def kind(line: str) -> str:
     """A trouble without its figures, which change while it lasts."""
     return re.sub(r"\d+", "", line)

@@ -26,7 +26,8 @@ def run(config: Config) -> int:
         text(words)
     for name in about["paused"]:
         what = "everything" if name == "*" else name
-        text(f"{what} is paused (docker-build-server resume)")
+        whose = "" if name == "*" else f" {name}"
+        text(f"{what} is paused (docker-build-server resume{whose})")
     code = int(bool(ill_host))
     for name in config.repositories:
         ill = illness.of_repository(known.get(name), config)

@@ -19,7 +19,7 @@ def forget(builds: Path, repository: str, by: str) -> Answer:
     folder = builds / repository
     known = builds_in(folder)
     for build in known:
-        if held(build.path / "lock"):
+        if build.sent or held(build.path / "lock"):
             words = "is being worked on (docker-build-server cancel)"
             raise Refused(1, f"{build.name} {words}")
     # Entries may share a repository and its caches, which can be thrown away.

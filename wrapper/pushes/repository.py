@@ -60,6 +60,7 @@ class Repository:
         self._looked = -math.inf  # monotonic: when it was asked last
         self.pause = 600.0  # seconds from one comparison to the next
         self._changing = threading.Lock()
+        self._saves = False  # does its feed wait until the quota has more left?
         self._news: News | None = None  # of the feed, for compare()
         self._announced: set[str] = set()
         self._written: set[Line] = set()
@@ -155,8 +156,9 @@ class Repository:
 
     def health(self) -> dict[str, Any]:
         """How it goes, as builds/.health.json has it."""
+        has_feed = self.on_github and not (self._saves and not self.feed.answered)
         return {
-            "asked": self.feed.answered if self.on_github else None,
+            "asked": self.feed.answered if has_feed else None,
             "compared": self.git.answered,
             "interval": self.spacing,
             "sweep": self.pause,
@@ -190,8 +192,10 @@ class Repository:
         if not valid and self._github.saves():
             valid = etag.url == feed and etag.value != ""
             if not valid:  # until then the comparisons with git tell
-                self.feed.succeeded(self.spacing)
+                self.feed.due = _now() + self.spacing
+                self._saves = True
                 return None
+        self._saves = False
         page = self._github.page(feed, etag.value if valid else "")
         self._asked = self._asked if page.interval is None else page.interval
         self.spacing = max(interval, self._asked)

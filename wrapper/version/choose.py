@@ -77,6 +77,8 @@ def choose(
             raise ValueError(
                 f'tag "{name}" is no SemVer (like {example}); it is not built'
             )
+        if by_hand and by_hand != str(version):
+            raise ValueError(f"it cannot be version {by_hand}: it is the tag {name}")
         return Choice(version, every, f"of the tag {name}")
     package = _version(facts.package)
     if by_hand:
@@ -84,6 +86,9 @@ def choose(
             words = f"the commit's package.json says {package or 'none'}"
             advice = f"tag the commit {prefix or 'v'}{by_hand}, or name that"
             raise ValueError(f"it cannot be version {by_hand}: {words} ({advice})")
+        if source == "tags":  # the next version would not follow it
+            words = f"versions come from tags here (tag the commit v{by_hand})"
+            raise ValueError(f"it cannot be version {by_hand} by hand: {words}")
         return Choice(Version.parse(by_hand), every, "asked for with --version")
     if commit in tagged:
         return Choice(highest(tagged[commit]), every, "a tag of the commit")
