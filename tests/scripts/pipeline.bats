@@ -199,7 +199,7 @@ all_succeed() {
   : >"$build/console.log"
   ends 0 success null
   run awk -v words='== npm-install|npm is done|== version|version.sh: 0.3.0|== build' \
-    'BEGIN {n = split(words, word, "|"); i = 1} i <= n && index($0, word[i]) {i++} /^version.sh: / {said++} END {print i - 1 == n && said == 1 ? "in order" : "no " word[i]}' "$build/console.log"
+    'BEGIN {n = split(words, word, "|"); i = 1} i <= n && index($0, word[i]) {i++} /^version.sh: .*published as/ {said++} END {print i - 1 == n && said == 1 ? "in order" : "no " word[i]}' "$build/console.log"
   [[ $output == "in order" && $(result '[.steps[].name] | join(" ")') == "npm-install version build unit-test tag-push" ]]
   on version
   FROM=npm-install

@@ -50,6 +50,13 @@ def test_builds_are_found_in_order_and_nothing_else_is(make, tmp_path):
     assert first.repository == "o/n"
 
 
+def test_one_that_is_at_another_machine_is_not_superseded(make):
+    older, newer = make(1), make(2)
+    assert list(superseded([older, newer])) == [(older, newer)]
+    (older.path / "lock").symlink_to("/shared/o/n/lock")
+    assert older.state() == "running" and list(superseded([older, newer])) == []
+
+
 def test_states(make):
     build = make(1)
     assert build.state() == "queued"
