@@ -74,7 +74,8 @@ ln -s -- "$build"/{lock,console.log,steps} "$work"
 
 leave .node "$node"
 echo "agent.sh: on $node" >>"$build/console.log"
-EARLIER=$earlier FROM=${FROM:-clone} setpriv --pdeathsig TERM "$scripts/pipeline.sh" "$work" >/dev/null &
+EARLIER=$earlier FROM=${FROM:-clone} \
+  setpriv --pdeathsig TERM "$scripts/pipeline.sh" "$work" >/dev/null &
 pipeline=$!
 signalled=''
 trap 'signalled=1; kill -TERM "$pipeline"' TERM INT
