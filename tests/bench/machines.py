@@ -176,7 +176,7 @@ def cold(
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     with two_machines() as machines, tempfile.TemporaryDirectory() as folder:
-        bench.REGISTRY = machines.registry
+        Project.registry = machines.registry
         os.environ["NPM_CONFIG_CACHE"] = str(Path(folder) / "npm")
         (machines.shared / "projects").mkdir()
         poller = Poller(machines)
