@@ -351,13 +351,17 @@ END
 # scripts/image/Dockerfile, where no hub can be reached. It is made once per engine.
 debian_image() {
   base_image
-  local name=${BASE_IMAGE/base/debian}
+  local mirror name=${BASE_IMAGE/base/debian}
   local bundle=/etc/ssl/certs/ca-certificates.crt
 
   if ! "$DOCKER" image inspect -- "$name" >/dev/null 2>&1; then
     need mmdebstrap=mmdebstrap >&2
-    mmdebstrap --quiet --variant=apt --include=ca-certificates trixie - \
-      http://deb.debian.org/debian | "$DOCKER" import - "$name-bare" >/dev/null
+
+    # From where this machine has its own packages, which are of another release.
+    # shellcheck disable=SC2016 # for apt-get to expand
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -m 1 '/debian/$') || true
+    mmdebstrap --quiet --variant=apt --include=ca-certificates trixie - ${mirror:+"$mirror"} \
+      | "$DOCKER" import - "$name-bare" >/dev/null
     DOCKER_BUILDKIT=1 "$DOCKER" build --quiet --tag "$name" - >/dev/null <<END_OF_FILE
 FROM $name-bare
 COPY --from=$BASE_IMAGE /usr/local /usr/local
