@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.github import GitHub
 from tests.support.parts import GIT, ROOT, Poller, Registry, Tree
+from tests.support.receiver import Receiver
 
 _numbers = itertools.count(1)
 
@@ -88,6 +89,15 @@ def make_repo(github, tmp_path, name):
         return tree
 
     return make_repo
+
+
+@pytest.fixture
+def receiver():
+    """Takes messages, when the test wants it to."""
+    one = Receiver()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
 
 
 @pytest.fixture(scope="session")

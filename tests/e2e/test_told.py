@@ -2,23 +2,13 @@
 
 import json
 
-import pytest
-
 from tests.support.parts import application, results
-from tests.support.receiver import SECRET, Receiver
+from tests.support.receiver import SECRET
 
 TESTS = """
 const test = require('node:test'); const { equal } = require('node:assert');
 for (let i = 1; i <= 300; i++) test(`adds ${i}`, () => equal(i, i === 137 ? 0 : i));
 """
-
-
-@pytest.fixture
-def receiver():
-    one = Receiver()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
 
 
 def test_of_300_tests_the_red_one_is_named(

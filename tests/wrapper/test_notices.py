@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.parts import ROOT, wait_for
-from tests.support.receiver import SECRET, Receiver
+from tests.support.receiver import SECRET
 from tests.wrapper.test_directory import make  # noqa: F401
 from wrapper.builds import deliver, illness, notices
 from wrapper.builds.directory import builds_in
@@ -21,14 +21,6 @@ from wrapper.config import load as config
 README = ROOT / "README.md"
 RED = {"status": "failure", "failed_step": "unit-test", "message": "no"}
 GREEN = {"status": "success", "failed_step": None, "message": None}
-
-
-@pytest.fixture
-def receiver():
-    one = Receiver()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
 
 
 @pytest.fixture
