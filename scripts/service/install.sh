@@ -19,14 +19,7 @@ here=${self%/*}
 checkout=${self%/scripts/service/*}
 . "$here/places.sh"
 
-if [[ ${1-} == -h ]]; then
-  manual
-  exit 0
-fi
-
-if [[ $# -gt 0 || $EUID -ne 0 ]]; then
-  fail 2 "usage: install.sh, as root (-h explains)"
-fi
+check_call "$@"
 
 if [[ ! -f $checkout/pyproject.toml ]]; then
   fail 2 "$checkout is no checkout of the project, from which it could be installed"

@@ -19,6 +19,18 @@ fail() {
   exit "$1"
 }
 
+# check_call ARGS...: -h is the one argument there is, and only root may go on.
+check_call() {
+  if [[ ${1-} == -h ]]; then
+    manual
+    exit 0
+  fi
+
+  if [[ $# -gt 0 || $EUID -ne 0 ]]; then
+    fail 2 "usage: ${0##*/}, as root (-h explains)"
+  fi
+}
+
 has_systemd() { [[ -d /run/systemd/system ]]; }
 
 # stop_units: those that run, which start_units starts again.

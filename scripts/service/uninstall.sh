@@ -9,14 +9,7 @@ shopt -s inherit_errexit
 self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/places.sh"
 
-if [[ ${1-} == -h ]]; then
-  manual
-  exit 0
-fi
-
-if [[ $# -gt 0 || $EUID -ne 0 ]]; then
-  fail 2 "usage: uninstall.sh, as root (-h explains)"
-fi
+check_call "$@"
 
 stop_units
 if has_systemd; then
