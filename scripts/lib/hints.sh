@@ -56,7 +56,7 @@ hint_at_installs() {
       hint install-cache "what \"${run:0:60}\" downloads is kept for the next time by:" \
         "RUN --mount=type=cache,target=$(cache_of "$run") …"
     fi
-  done < <(list_stages | grep ^install)
+  done < <(grep ^install <<<"$stages")
 }
 
 # hint_at_context: what goes to the engine, and from where?
@@ -81,7 +81,7 @@ hint_at_context() {
 hint_at_image() {
   local named='"devDependencies"[[:space:]]*:[[:space:]]*[{][[:space:]]*"'
 
-  if [[ $(list_stages) =~ $'\timage\tall' ]] \
+  if [[ $stages =~ $'\timage\tall' ]] \
     && [[ $(text_of "src/$context/package.json") =~ $named ]]; then
     hint development "the image holds development dependencies: install with --omit=dev in the" \
       "last stage, and have the tests run in an earlier one (\"test.target\": \"auto\")"
@@ -102,6 +102,7 @@ build=$(cd -P -- "$1" && pwd)
 given=${build%/*}/.hints
 context=$(<"$build/settings/context")
 find_dockerfile
+stages=$(list_stages)
 hint_at_installs
 hint_at_context
 hint_at_image
