@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,16 @@ def targets() -> dict[str, Target]:
     return {k: v for k, v in document.items() if isinstance(v, dict)}
 
 
-def unknown(names: Iterable[str]) -> list[str]:
+def unknown(names: Sequence[str]) -> list[str]:
     """What is wrong with the targets of these names, a line each."""
-    found = []
-    for name in dict.fromkeys(names):
-        try:
-            if name not in targets():
-                found.append(f"notify: NOTIFY_FILE names no target {name}")
-        except Undelivered as e:
-            return [f'notify: {e}; "notify" in config.json names {name}']
-    return found
+    if not names:
+        return []
+    try:
+        known = targets()
+    except Undelivered as e:
+        return [f'notify: {e}; "notify" in config.json names {names[0]}']
+    missing = [name for name in names if name not in known]
+    return [f"notify: NOTIFY_FILE names no target {name}" for name in missing]
 
 
 def deliver(name: str, message: dict[str, Any]) -> None:

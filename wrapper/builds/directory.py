@@ -67,6 +67,11 @@ class Build:
         return (self.path / "lock").is_symlink()
 
     @property
+    def at_work(self) -> bool:
+        """Does somebody work on it, here or at another machine?"""
+        return self.sent or held(self.path / "lock")
+
+    @property
     def ours(self) -> bool:
         """Is it a poller's? Builds that a person staged are left alone."""
         return self.info.get("source") in ("event", "sweep", "trigger")
@@ -130,7 +135,7 @@ class Build:
             return str(result.get("status", "unknown"))
         if self.newer:
             return NEWER
-        if self.sent or held(self.path / "lock"):
+        if self.at_work:
             return "running"
         if not self.ours:
             return "staged"  # whatever steps it has had

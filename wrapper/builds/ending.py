@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wrapper.builds.directory import Build
-from wrapper.builds.lock import held, read_holder
+from wrapper.builds.lock import read_holder
 from wrapper.builds.requests import Answer
 
 PATIENCE = 30.0  # seconds for the pipeline to clean up
@@ -22,19 +22,14 @@ def cancel(build: Build) -> Answer:
     while build.result() is None and time.monotonic() < end:
         if build.close("cancelled", "before it ran, or went on"):
             break
-        if build.sent or held(path / "lock"):
+        if build.at_work:
             if refusal := _ask_to_end(path):
                 return Answer(1, f"{path}: {refusal}")
-            while _at_work(build) and time.monotonic() < end:
+            while build.result() is None and build.at_work and time.monotonic() < end:
                 time.sleep(0.05)
     result = build.result()
     status = result["status"] if result else "still running"
     return Answer(int(status != "cancelled"), f"{path}: {status}", build.name)
-
-
-def _at_work(build: Build) -> bool:
-    """Does somebody work on it, or does it wait at other machines?"""
-    return build.result() is None and (build.sent or held(build.path / "lock"))
 
 
 def _ask_to_end(path: Path) -> str:

@@ -83,8 +83,7 @@ def _why_it_waits(build: Build) -> str:
     if troubles := overview.host_troubles(builds):
         return f"waits, as nothing starts: {troubles[0]}"
     if paused := overview.poller(builds, build.repository)["paused"]:
-        whose = "" if "*" in paused else f" {build.repository}"
-        return f"waits, as it is paused (docker-build-server resume{whose})"
+        return f"waits, as it is paused ({overview.resume(paused[0])})"
     return "waits for its turn"
 
 

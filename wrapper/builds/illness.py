@@ -58,30 +58,31 @@ class ServerNotice:
         """tell(target, title, text) is called for each who wants to know."""
         self._tell = tell
         self._file = builds / ".ill.json"
+        self._told = self._read()
         self._since: dict[str, float] = {}  # monotonic: since when, by kind; WELL too
 
     def look(self, config: Config, document: dict[str, Any]) -> None:
         """Looks at what is written to builds/.health.json."""
-        found, told, now = _all(config, document), self._told(), time.monotonic()
+        found, now = _all(config, document), time.monotonic()
         lines = {kind(line): line for line in found} or {WELL: ""}
         self._since = {one: self._since.get(one, now) for one in lines}
         patience = PATIENCE * config.poll_interval
         lasting = [one for one, at in self._since.items() if now - at >= patience]
-        known = set(map(kind, told))
+        known = set(map(kind, self._told))
         new = [lines[one] for one in lasting if one != WELL and one not in known]
         name = os.uname().nodename
         if new:
-            write_json(self._file, {"told": told + new})
-            text = [
-                *found[:MOST],
-                *[f"and {len(found) - MOST} more"][len(found) <= MOST :],
-            ]
-            self._send(config, f"{name} is ill: {new[0]}", "\n".join(text))
-        elif told and lasting == [WELL]:
-            self._send(config, f"{name} is well again", f"It was: {told[0]}")
+            write_json(self._file, {"told": self._told + new})
+            self._told += new
+            more = [f"and {len(found) - MOST} more"] if len(found) > MOST else []
+            text = "\n".join(found[:MOST] + more)
+            self._send(config, f"{name} is ill: {new[0]}", text)
+        elif self._told and lasting == [WELL]:
+            self._send(config, f"{name} is well again", f"It was: {self._told[0]}")
             self._file.unlink(missing_ok=True)
+            self._told = []
 
-    def _told(self) -> list[str]:
+    def _read(self) -> list[str]:
         try:
             told = (read_json(self._file) or {}).get("told")
         except (OSError, Newer):

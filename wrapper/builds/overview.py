@@ -53,9 +53,15 @@ def remarks(about: dict[str, Any], builds: Path) -> list[str]:
     for name in about["paused"]:
         file = builds / ".pause" if name == "*" else builds / name / ".pause"
         what = "everything" if name == "*" else name
-        again = "docker-build-server resume" + ("" if name == "*" else f" {name}")
-        found.append(f"paused{_by(file)}: {what}; nothing of it starts ({again})")
+        found.append(
+            f"paused{_by(file)}: {what}; nothing of it starts ({resume(name)})"
+        )
     return found + [f"nothing starts: {words}" for words in about["troubles"]]
+
+
+def resume(name: str) -> str:
+    """The command that ends a pause: of a repository, or "*", everything."""
+    return "docker-build-server resume" + ("" if name == "*" else f" {name}")
 
 
 def _by(file: Path) -> str:

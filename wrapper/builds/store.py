@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wrapper.builds.directory import Build, is_id, read_json
-from wrapper.builds.lock import held
 
 SETTLED = 2.0  # seconds after which a change of a folder surely shows in its mtime
 FEW = 50  # builds of a repository that no poller knows
@@ -148,7 +147,6 @@ def _newest_of_refs(folder: str) -> set[str]:
 
 def _runs(folder: str, id: str) -> bool:
     try:
-        lock = Path(folder, id, "lock")
-        return lock.is_symlink() or held(lock)  # a link: it is at another machine
+        return Build(Path(folder, id)).at_work
     except OSError:  # somebody else's; its row says so
         return False

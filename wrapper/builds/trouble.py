@@ -82,11 +82,10 @@ def findings(config: Config, registry: bool) -> list[Finding]:
         for tool in TOOLS
         if not shutil.which(tool)
     ]
-    on_kubernetes = config.engine is not None and config.engine["kind"] == "kubernetes"
-    engine = next(host.cluster() if on_kubernetes else host.engine())
+    engine = next(host.cluster() if config.on_kubernetes else host.engine())
     for folder in _folders(config.builds):
         found += host.disk(folder, config.disk_free_min)
-    if registry and engine.level != FAIL and not on_kubernetes:  # docker asks it
+    if registry and engine.level != FAIL and not config.on_kubernetes:  # docker asks it
         images = [settings.image for settings in config.repositories.values()]
         answer = host.registry(config.registry, (images or ["doctor"])[0])
         if "cannot be reached" in answer.line:  # it may refuse a name, and take others

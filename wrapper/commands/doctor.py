@@ -44,8 +44,7 @@ def _findings(source: str) -> Iterator[Finding]:
         yield from host.engine()
         yield from (Finding(FAIL, line) for line in str(e).splitlines())
         return
-    on_kubernetes = config.engine is not None and config.engine["kind"] == "kubernetes"
-    engine = list(host.cluster() if on_kubernetes else host.engine())
+    engine = list(host.cluster() if config.on_kubernetes else host.engine())
     yield from engine
     urls = [settings.url for settings in config.repositories.values()]
     if not urls or any(map(serves, urls)):
@@ -54,7 +53,7 @@ def _findings(source: str) -> Iterator[Finding]:
     yield Finding(OK, f"{source}: repositories: {len(config.repositories)}")
     yield from host.disk(config.builds, config.disk_free_min)
     yield from host.container(config.builds)
-    if not on_kubernetes and FAIL not in [finding.level for finding in engine]:
+    if not config.on_kubernetes and FAIL not in [found.level for found in engine]:
         yield host.registry(config.registry, _an_image(config))
     with ThreadPoolExecutor(8) as pool:
         found = config.repositories

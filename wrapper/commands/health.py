@@ -26,8 +26,7 @@ def run(config: Config) -> int:
         text(words)
     for name in about["paused"]:
         what = "everything" if name == "*" else name
-        whose = "" if name == "*" else f" {name}"
-        text(f"{what} is paused (docker-build-server resume{whose})")
+        text(f"{what} is paused ({overview.resume(name)})")
     code = int(bool(ill_host))
     for name in config.repositories:
         ill = illness.of_repository(known.get(name), config)

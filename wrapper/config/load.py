@@ -60,6 +60,11 @@ class Config:
     engine: dict[str, Any] | None  # where builds run as jobs; None: on this machine
     repositories: dict[str, Settings]  # by the entry's name
 
+    @property
+    def on_kubernetes(self) -> bool:
+        """Do builds run there? Then no engine is needed on this machine."""
+        return self.engine is not None and self.engine["kind"] == "kubernetes"
+
 
 def _warn(message: object) -> None:
     print(message, file=sys.stderr)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from wrapper.builds import journal
 from wrapper.builds.directory import builds_in
-from wrapper.builds.lock import held
 from wrapper.builds.process import Failed, call
 from wrapper.builds.requests import TEMPORARY, Answer, Refused
 
@@ -19,7 +18,7 @@ def forget(builds: Path, repository: str, by: str) -> Answer:
     folder = builds / repository
     known = builds_in(folder)
     for build in known:
-        if build.sent or held(build.path / "lock"):
+        if build.at_work:
             words = "is being worked on (docker-build-server cancel)"
             raise Refused(1, f"{build.name} {words}")
     # Entries may share a repository and its caches, which can be thrown away.
