@@ -56,10 +56,29 @@ confirm() {
   known=$2
 }
 
+# is_of_branch TAG: is it one that moves with a branch?
+is_of_branch() {
+  [[ $ref == refs/heads/* && ! $1 =~ $is_alias && $1 != "${tags[0]}" && $1 != *"${commit:0:7}"* ]]
+}
+
+# ask_early: asks for all tags that are asked for in any case; for that of a branch rarely.
+ask_early() {
+  local tag
+  local -a asked=()
+
+  for tag in "${tags[@]}"; do
+    if ! is_of_branch "$tag"; then
+      asked+=("$tag")
+    fi
+  done
+
+  ask_all "${asked[@]}"
+}
+
 # sort_tags: what is still to be set: $plain, which follow the build, and $aliases, which only go
 # up.
 sort_tags() {
-  local tag is_alias='^([0-9]+(\.[0-9]+)?|latest)$'
+  local tag
 
   plain=() aliases=()
   for tag in "${tags[@]}"; do
@@ -71,10 +90,12 @@ sort_tags() {
       if may_move "$tag"; then
         aliases+=("$tag")
       fi
-    elif [[ $tag != *"${commit:0:7}"* ]]; then
-      if [[ $tag == "${tags[0]}" || $ref != refs/heads/* ]] || follows_branch "$tag"; then
+    elif is_of_branch "$tag"; then
+      if follows_branch "$tag"; then
         plain+=("$tag")
       fi
+    elif [[ $tag != *"${commit:0:7}"* ]]; then
+      plain+=("$tag")
     elif ! ask "$tag"; then
       plain+=("$tag")
     elif same; then
@@ -205,7 +226,7 @@ push_first() {
 # or another host was faster, or it stays.
 keep_immutable() {
   if [[ $1 == "${tags[0]}" ]]; then
-    forget "$1"
+    ask_all "$1"
     ask_version
   fi
 
@@ -296,13 +317,14 @@ if [[ ${#tags[@]} -eq 0 ]]; then
 fi
 
 prepare_skopeo
+is_alias='^([0-9]+(\.[0-9]+)?|latest)$'
 declare -A confirmed=() # tag -> digest
 immutable=()            # tags that the registry does not move
 known=''                # the digest of the image, once the registry has it
 
 echo "tag-push.sh: $image as $name, ${tags[*]}"
 rm -f -- "$build/pushed" "$build"/.{asked,refused}.*
-ask_all "${tags[@]}"
+ask_early
 ask_version
 sort_tags
 set_tags "${plain[@]}"
