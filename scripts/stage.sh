@@ -154,10 +154,9 @@ id=$stamp-${commit:0:7}
 # It is made beside its place, and renamed when all of it is on the disk.
 half=$folder/.staging
 rm -rf -- "$half"
-mkdir -- "$half"
-printf '{"format":1,"id":"%s",%s\n' "$id" "${made[1]#\{}" >"$half/build.json"
 write_settings "$half" "$(cksum <"$schema")" "${made[@]:2}"
-find "$half" -print0 | xargs -0 sync --
+printf '{"format":1,"id":"%s",%s\n' "$id" "${made[1]#\{}" >"$half/build.json"
+find "$half" -exec sync -- {} +
 mv -T -- "$half" "$folder/$id"
 ln -sfn -- "$id" "$folder/.latest"
 mv -T -- "$folder/.latest" "$folder/latest"

@@ -199,7 +199,7 @@ take_lock() {
 # holds_lock: does the lock still name this run? On a shared folder a machine that was cut off loses
 # it to another, which works on the build from then on.
 holds_lock() {
-  [[ ! ${LOCK_TOKEN-} || $(cat -- "$build/lock" 2>/dev/null) == *" $LOCK_TOKEN" ]]
+  [[ ! ${LOCK_TOKEN-} || $(text_of lock) == *" $LOCK_TOKEN" ]]
 }
 
 # fact KEY: prints a text of build.json. A pattern finds it, as jq takes 20 ms to start and each
@@ -270,16 +270,13 @@ fill_in_settings() {
 write_settings() {
   local file kind settings=$1/settings checksum=$2
   local unwritten="cannot write $settings (is the disk full?)"
+  local -a folders=("${@:4:$3}")
 
-  shift 2
+  mkdir -p -- "${folders[@]/#/"$settings"}" || fail 75 "$unwritten"
+  shift "$((3 + $3))"
   while [[ $# -gt 1 ]]; do
     file=$settings$1 kind=$2
     shift 2
-    if [[ $kind == folder ]]; then
-      mkdir -p -- "$file" || fail 75 "$unwritten"
-      continue
-    fi
-
     if [[ -e $file ]]; then
       : # a person may have edited it
     elif [[ $kind == text ]]; then
