@@ -20,28 +20,39 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 . "${self%/*}/lib/dockerfile.sh"
 
-# choose_builder: adds to $options what the client's builder knows. A 20.10 client builds with
-# BuildKit by itself, later ones need buildx: without it not even the help is there.
-choose_builder() {
-  local help
-
+# ask_client: has it print what its builder knows, while this script reads what to build: that saves
+# 0.01 s. A 20.10 client builds with BuildKit by itself, later ones need buildx: without it not even
+# the help is there.
+ask_client() {
   export DOCKER_BUILDKIT=${DOCKER_BUILDKIT-1}
+  if [[ $DOCKER_BUILDKIT != 0 ]]; then
+    exec {help}< <(docker build --help 2>/dev/null)
+  fi
+}
+
+# choose_builder: adds to $options what the client's builder knows.
+choose_builder() {
+  local known=''
 
   # buildx: one plain image, by the engine itself; an attestation would be a second, untested
   # manifest.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
   export BUILDX_GIT_INFO=false # it runs git in the context, where an install may have left a .git
-  if [[ $DOCKER_BUILDKIT == 0 ]] || ! help=$(docker build --help 2>/dev/null); then
+  if [[ $DOCKER_BUILDKIT != 0 ]]; then
+    IFS= read -r -d '' known <&"$help" || true
+  fi
+
+  if [[ ! $known ]]; then
     DOCKER_BUILDKIT=0
     options+=(--force-rm) # else a failed build leaves its container behind
     return
   fi
 
-  if [[ $help == *--progress* ]]; then # podman's has none
+  if [[ $known == *--progress* ]]; then # podman's has none
     options+=(--progress=plain)
   fi
 
-  if [[ $help == *--metadata-file* ]]; then
+  if [[ $known == *--metadata-file* ]]; then
     options+=(--metadata-file "$build/.metadata")
   fi
 }
@@ -163,6 +174,7 @@ explain() {
 }
 
 open_build "$@"
+ask_client
 context=$(<"$build/settings/context")
 target=${TARGET:-$(setting target)}
 result=image
@@ -245,7 +257,7 @@ if [[ -f $build/.metadata ]] && ! docker image inspect -- "$id" >/dev/null 2>&1;
       "(BUILDX_BUILDER must be one that loads it)"
 fi
 
-mkdir -p -- "$build/images"
+make_folder "$build/images"
 leave "images/$id" ''
 leave "$result" "$id"$'\n'
 rm -f -- "$build/.iid" "$build/.metadata"

@@ -123,12 +123,11 @@ if [[ ${#result[@]} -eq 1 ]]; then
 fi
 
 version=${result[0]%$'\n'} tags=${result[1]%$'\n'} unpublished=${result[6]-}
-leave .no-test "${result[3]-}" # for unit-test.sh: of the commit, before an install may change src/
-leave .origin "${result[4]-}"  # for plan and why: where the version comes from
-leave .if-red "${result[5]-}"  # for the pipeline, should the build fail
-leave labels "${result[2]}"
-leave tags "${result[1]}"
-leave version "${result[0]}"
+
+# The first three are private: for unit-test.sh, of the commit, before an install may change src/;
+# for plan and why, where the version comes from; for the pipeline, should the build fail.
+leave .no-test "${result[3]-}" .origin "${result[4]-}" .if-red "${result[5]-}" \
+  labels "${result[2]}" tags "${result[1]}" version "${result[0]}"
 while read -r line; do
   echo "version.sh: $line"
 done <"$build/.origin"

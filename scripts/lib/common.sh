@@ -106,7 +106,7 @@ record_run() {
   size_of_log size
   message=$(text_of .message)
 
-  mkdir -p -- "$build/runs"
+  make_folder "$build/runs"
   leave "runs/${step%.sh}.json" "$(
     jq -n --arg by "${RUN_BY:-$(id -un)@$HOSTNAME}" --argjson code "$1" --arg message "$message" \
       --arg began "$(rfc3339 "$run_began")" --arg ended "$(rfc3339 "$ended")" \
@@ -293,19 +293,31 @@ write_settings() {
   printf %s "$checksum" >"$settings/.schema" || fail 75 "$unwritten"
 }
 
-# leave FILE TEXT: it becomes FILE of the build; written beside and renamed, so half of it is never
-# seen.
+# leave FILE TEXT...: each becomes FILE of the build, those of one call in the same folder; written
+# beside and renamed, so half of one is never seen.
 leave() {
-  local half=$build/${1%"${1##*/}"}.${1##*/}.tmp
-  if ! printf %s "$2" >"$half" || ! mv -f -- "$half" "$build/$1"; then
-    fail 75 "cannot write $build/$1 (is the disk full?)"
-  fi
+  local folder=$build/${1%"${1##*/}"} half
+  local -a halves=()
+
+  make_folder "$build/.half"
+  while [[ $# -gt 0 ]]; do
+    half=$build/.half/${1##*/}
+    printf %s "$2" >"$half" || fail 75 "cannot write $build/$1 (is the disk full?)"
+    halves+=("$half")
+    shift 2
+  done
+
+  mv -f -- "${halves[@]}" "$folder" || fail 75 "cannot write to $folder (is the disk full?)"
 }
+
+# make_folder PATH: unless it is there, which is to be had without a process.
+make_folder() { [[ -d $1 ]] || mkdir -p -- "$1" || fail 75 "cannot write $1 (is the disk full?)"; }
 
 # lock_cache PATH [OPTION]: locks a part of builds/.cache. Sets $cache_lock to the descriptor. The
 # time of the lock file is that of the last use: prune.sh lets the oldest go first.
 lock_cache() {
-  if ! mkdir -p -- "${1%/*}" || ! : >"$1.lock"; then
+  make_folder "${1%/*}"
+  if ! : >"$1.lock"; then
     fail 75 "cannot write ${1%/*} (is the disk full?)"
   fi
 

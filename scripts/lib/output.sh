@@ -63,7 +63,7 @@ watch() {
 
 # said PATTERN: did the watched command print it? An extended regular expression, in letters of any
 # case.
-said() { grep -qsiE -- "$1" "$build/.said"; }
+said() { [[ -s $build/.said ]] && grep -qiE -- "$1" "$build/.said"; }
 
 # last_words: prints the last line of the watched command, in which a tool itself says why it ended.
 # (BuildKit has a number before each line that is not its own.)
