@@ -86,12 +86,14 @@ add_secrets() {
   options+=("--build-arg=BUILDKIT_CACHE_MOUNT_NS=$entry")
 }
 
-# use_registry_cache: adds to $options that the cache is in images: those of the tags that move with
-# this build, and of the default branch. One that is not there is passed over by BuildKit.
+# use_registry_cache: sets $sources to options that name the images which hold the cache: those of the
+# tags that move with this build, and of the default branch. One that is not there is passed over by
+# BuildKit. The image that is built is to hold it too.
 use_registry_cache() {
-  local tag version default name
+  local tag version default name commit
   local -a tags
 
+  commit=$(fact commit)
   name=$(<"$build/settings/registry")/$(<"$build/settings/image")
   version=$(<"$build/version")
   mapfile -t tags <"$build/tags"
@@ -103,7 +105,7 @@ use_registry_cache() {
 
   for tag in "${tags[@]}"; do
     if [[ $tag != *"${version//+/-}"* && $tag != *"${commit:0:7}"* ]]; then
-      options+=(--cache-from "$name:$tag")
+      sources+=(--cache-from "$name:$tag")
     fi
   done
 
@@ -128,6 +130,27 @@ plain_dockerfile() {
   fi
 
   echo "$folder/${file##*/}"
+}
+
+# build_image OPTION...: builds, and sets $id to the image's ID.
+build_image() {
+  watch docker build "${options[@]}" "$@" -- "$link/" || explain "$?"
+  if [[ ! -s $build/.iid ]]; then
+    fail 75 "docker build left no image ID (is the engine running? see: docker version)"
+  fi
+
+  id=$(<"$build/.iid")
+  # buildx writes the digest of the configuration; an engine that keeps images in containerd (Docker
+  # 29's default) knows them by their manifest's.
+  if [[ -f $build/.metadata ]] && ! docker image inspect -- "$id" >/dev/null 2>&1; then
+    id=$(jq -r '."containerimage.digest" // ""' -- "$build/.metadata")
+    docker image inspect -- "$id" >/dev/null \
+      || fail 75 "the engine does not know the image it has just built" \
+        "(BUILDX_BUILDER must be one that loads it)"
+  fi
+
+  make_folder "$build/images"
+  leave "images/$id" ''
 }
 
 # explain CODE: fails, with who is to blame that it did not build. What a RUN prints is a
@@ -218,10 +241,11 @@ if [[ $target ]]; then
   options+=(--target "$target")
 fi
 
+sources=()
 choose_builder
 need_secrets
 add_secrets
-if [[ $(setting cache) == registry && $DOCKER_BUILDKIT != 0 ]]; then
+if [[ $(setting cache) == registry && $DOCKER_BUILDKIT != 0 && ! ${TARGET-} ]]; then
   commit=$(fact commit)
   use_registry_cache
 fi
@@ -242,22 +266,13 @@ if ! ln -sfn -- "$build/src/$context" "$link.tmp" || ! mv -T -- "$link.tmp" "$li
 fi
 
 echo "build.sh: $dockerfile${target:+, stage $target}"
-watch docker build "${options[@]}" -- "$link/" || explain "$?"
-if [[ ! -s $build/.iid ]]; then
-  fail 75 "docker build left no image ID (is the engine running? see: docker version)"
+if [[ ${#sources[@]} -gt 0 ]]; then
+  # Of layers that come from there the image would not hold the cache, and the next host starts from
+  # nothing (https://github.com/moby/buildkit/issues/1981): so it is built once more, of the
+  # engine's own.
+  build_image "${sources[@]}"
 fi
 
-id=$(<"$build/.iid")
-# buildx writes the digest of the configuration; an engine that keeps images in containerd (Docker
-# 29's default) knows them by their manifest's.
-if [[ -f $build/.metadata ]] && ! docker image inspect -- "$id" >/dev/null 2>&1; then
-  id=$(jq -r '."containerimage.digest" // ""' -- "$build/.metadata")
-  docker image inspect -- "$id" >/dev/null \
-    || fail 75 "the engine does not know the image it has just built" \
-      "(BUILDX_BUILDER must be one that loads it)"
-fi
-
-make_folder "$build/images"
-leave "images/$id" ''
+build_image
 leave "$result" "$id"$'\n'
 rm -f -- "$build/.iid" "$build/.metadata"

@@ -548,6 +548,13 @@ END
   build
   [[ $(content made) == "$made" && $(content app) == 2 ]]
   publish
+  commit app app 3
+  again
+  echo 1.0.0-main.2.gabc >"$build/version"
+  printf '%s\n' 1.0.0-main.2.gabc main >"$build/tags"
+  build # from an image that was made of imported layers itself
+  [[ $(content made) == "$made" && $(content app) == 3 ]]
+  publish
   change '.settings.cache = "none"'
   build
   [[ $(content made) != "$made" ]]
