@@ -113,8 +113,8 @@ def forget(machines: Machines, node: str) -> None:
     work = machines.folder / node / "work"
     for path in work.iterdir():
         shutil.rmtree(path)
-    # ext4 without a journal passes over inodes that were freed in the last minute, one by
-    # one: a layer of many files then takes 15 s instead of 4 to unpack.
+    # ext4 without a journal passes over inodes that were freed in the last minute: a
+    # layer of many files then takes 15 s to unpack instead of 4.
     os.sync()
     time.sleep(65)
 
