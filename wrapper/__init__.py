@@ -1,8 +1,8 @@
 """Docker Build Server: notices pushes to GitHub and starts scripts/pipeline.sh."""
 
-import os.path  # and no pathlib: version.sh starts Python in each build
+from pathlib import Path
 
-_package = os.path.dirname(os.path.realpath(__file__))
-_beside, _inside = os.path.dirname(_package) + "/scripts", _package + "/scripts"
+_package = Path(__file__).resolve().parent
+_beside, _inside = _package.parent / "scripts", _package / "scripts"
 # In a checkout the scripts stand beside the package, in an installed wheel inside it.
-SCRIPTS = _inside if os.path.isdir(_inside) else _beside
+SCRIPTS = _inside if _inside.is_dir() else _beside

@@ -72,7 +72,7 @@ def _warn(message: object) -> None:
 
 def default_source() -> str:
     """$CONFIG, else config.json in the current directory, else beside the scripts."""
-    near, beside = Path("config.json"), Path(SCRIPTS).with_name("config.json")
+    near, beside = Path("config.json"), SCRIPTS.with_name("config.json")
     default = beside if beside.exists() and not near.exists() else near
     return os.environ.get("CONFIG") or str(default)
 
