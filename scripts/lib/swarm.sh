@@ -34,11 +34,9 @@ job_start() {
       options+=(--secret "source=$source,target=/run/secrets/$target")
     fi
 
-    case $target in
-      github-token) options+=(--env "GITHUB_TOKEN_FILE=/run/secrets/$target") ;;
-      docker/config.json) options+=(--env DOCKER_CONFIG=/run/secrets/docker) ;;
-      *) ;;
-    esac
+    if [[ $target == docker/config.json ]]; then
+      options+=(--env DOCKER_CONFIG=/run/secrets/docker)
+    fi
   done < <(quick_docker secret ls --filter label=docker-build-server \
     --format '{{.Name}}\t{{.Label "docker-build-server"}}' 2>/dev/null)
 
