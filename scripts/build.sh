@@ -20,39 +20,28 @@ self=$(realpath -- "${BASH_SOURCE[0]}")
 . "${self%/*}/lib/common.sh"
 . "${self%/*}/lib/dockerfile.sh"
 
-# ask_client: has it print what its builder knows, while this script reads what to build: that saves
-# 0.01 s. A 20.10 client builds with BuildKit by itself, later ones need buildx: without it not even
-# the help is there.
-ask_client() {
-  export DOCKER_BUILDKIT=${DOCKER_BUILDKIT-1}
-  if [[ $DOCKER_BUILDKIT != 0 ]]; then
-    exec {help}< <(docker build --help 2>/dev/null)
-  fi
-}
-
-# choose_builder: adds to $options what the client's builder knows.
+# choose_builder: adds to $options what the client's builder knows. A 20.10 client builds with
+# BuildKit by itself, later ones need buildx: without it not even the help is there.
 choose_builder() {
-  local known=''
+  local help
+
+  export DOCKER_BUILDKIT=${DOCKER_BUILDKIT-1}
 
   # buildx: one plain image, by the engine itself; an attestation would be a second, untested
   # manifest.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1 BUILDX_BUILDER=${BUILDX_BUILDER-default}
   export BUILDX_GIT_INFO=false # it runs git in the context, where an install may have left a .git
-  if [[ $DOCKER_BUILDKIT != 0 ]]; then
-    IFS= read -r -d '' known <&"$help" || true
-  fi
-
-  if [[ ! $known ]]; then
+  if [[ $DOCKER_BUILDKIT == 0 ]] || ! help=$(docker build --help 2>/dev/null); then
     DOCKER_BUILDKIT=0
     options+=(--force-rm) # else a failed build leaves its container behind
     return
   fi
 
-  if [[ $known == *--progress* ]]; then # podman's has none
+  if [[ $help == *--progress* ]]; then # podman's has none
     options+=(--progress=plain)
   fi
 
-  if [[ $known == *--metadata-file* ]]; then
+  if [[ $help == *--metadata-file* ]]; then
     options+=(--metadata-file "$build/.metadata")
   fi
 }
@@ -197,7 +186,6 @@ explain() {
 }
 
 open_build "$@"
-ask_client
 context=$(<"$build/settings/context")
 target=${TARGET:-$(setting target)}
 result=image
@@ -246,7 +234,6 @@ choose_builder
 need_secrets
 add_secrets
 if [[ $(setting cache) == registry && $DOCKER_BUILDKIT != 0 && ! ${TARGET-} ]]; then
-  commit=$(fact commit)
   use_registry_cache
 fi
 

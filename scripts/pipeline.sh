@@ -178,14 +178,6 @@ note_end() {
     "${ended: -6}" "$1" "$took" "$attempts" "$end_offset" >>"$build/steps"
 }
 
-# find_hints: beside the last step, which mostly waits for the registry; told at the end.
-find_hints() {
-  if [[ $(setting hints) == true ]]; then
-    "$scripts/lib/hints.sh" "$build" >"$build/.hinted" 2>/dev/null {terminal}>&- &
-    hinting=$!
-  fi
-}
-
 # skip_or_go: ends the build as skipped, where lib/skips-ci.sh says so.
 skip_or_go() {
   local commit code=0 why='the head commit says [skip ci]'
@@ -237,11 +229,6 @@ finish() {
   local failed='' failing='[]' result
 
   trap '' INT TERM
-  if [[ $hinting ]]; then
-    wait "$hinting" || true
-    cat -- "$build/.hinted"
-  fi
-
   end_jobs # a step may run ahead
 
   # Half a clone may be what fills the disk.
@@ -308,7 +295,7 @@ TZ=UTC0 printf -v started_at '%(%FT%TZ)T' -1
 declare -A ahead=() # process IDs of what runs before its turn
 log_max=$(<"$build/settings/log_max")
 log_max=$(numfmt --from=auto -- "${log_max%B}")
-awaited='' log_is_full='' hinting=''
+awaited='' log_is_full=''
 running='' attempts=1 begin_offset=0 end_offset=0
 step=${steps[0]}
 if [[ ! ${FROM-} ]]; then
@@ -380,14 +367,14 @@ for step in "${steps[@]}"; do
     skip_or_go # before, as many a push is of no concern to this build
   fi
 
-  if [[ $step == "${steps[-1]}" ]]; then
-    find_hints
-  fi
-
   run_step
   if [[ $step == clone ]]; then
     skip_or_go
   fi
 done
+
+if [[ $(<"$build/settings/hints") == true ]]; then
+  "$scripts/lib/hints.sh" "$build" || true
+fi
 
 finish success 0

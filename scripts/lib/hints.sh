@@ -64,8 +64,9 @@ hint_at_context() {
   local size wanted
 
   if [[ ! -e $build/src/$context/.dockerignore && ! -e $build/src/$dockerfile.dockerignore ]]; then
-    size=$(sed -nE 's/^#[0-9]+ transferring context: ([0-9.]+[kMG]?B).*/\1/p' \
-      "$build/console.log" | tail -n 1)
+    # The first build's, as a second one sends only what has changed since.
+    size=$(awk '/^#[0-9]+ \[internal\] load build context/ { number = $1 }
+      $1 == number && /transferring context: .*done/ { print $4; exit }' "$build/console.log")
     hint dockerignore "there is no .dockerignore: all of the checkout goes to the engine" \
       "${size:+($size here) }and any change of it into COPY: name node_modules and .git in one"
   fi

@@ -21,7 +21,7 @@ hints() {
 }
 
 @test "a Dockerfile that does all of it, with what that costs where it is known" {
-  log=('#7 [2/3] COPY . .' '#8 [3/3] RUN npm ci && npm run build' '#5 transferring context: 45.20MB 0.3s done' '#8 12.1 added 7 packages' '#8 DONE 12.3s')
+  log=('#7 [2/3] COPY . .' '#8 [3/3] RUN npm ci && npm run build' '#3 transferring context: 2B done' '#5 [internal] load build context' '#5 transferring context: 45.20MB 0.3s done' '#5 transferring context: 1.20kB done' '#8 12.1 added 7 packages' '#8 DONE 12.3s')
   hints $'FROM node\nCOPY . .\nRUN npm ci \\\n  && npm run build'
   [[ ${lines[0]} == 'hint: Dockerfile copies everything before "npm ci && npm run build", so that any change has it run again (12.3 s here): copy package.json and'* ]]
   [[ ${lines[1]} == 'hint: what "npm ci && npm run build" downloads is kept'*'RUN --mount=type=cache,target=/root/.npm …' ]]
