@@ -75,9 +75,9 @@ add_secrets() {
   options+=("--build-arg=BUILDKIT_CACHE_MOUNT_NS=$entry")
 }
 
-# use_registry_cache: sets $sources to options that name the images which hold the cache: those of the
-# tags that move with this build, and of the default branch. One that is not there is passed over by
-# BuildKit. The image that is built is to hold it too.
+# use_registry_cache: sets $sources to options that name the images which hold the cache: those of
+# the tags that move with this build, and of the default branch. One that is not there is passed
+# over by BuildKit. The image that is built is to hold it too.
 use_registry_cache() {
   local tag version default name commit
   local -a tags

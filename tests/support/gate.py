@@ -66,7 +66,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             status, headers, body = self._ask(self.command, self.path, sent)
 
-        print(self.command, self.path, status, flush=True)
+        line = f"{self.command} {self.path} {status}\n"
+        print(line, end="", flush=True)  # in one piece, as others write too
         self.send_response(status)
         length = str(len(body))
         for name, value in headers:

@@ -34,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        print(self.command, self.path, flush=True)
+        print(f"{self.command} {self.path}\n", end="", flush=True)
         path, _, query = self.path.partition("?")
         name = path.rpartition("/")[2]
         how = "hang"

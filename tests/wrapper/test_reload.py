@@ -435,6 +435,7 @@ before = time.process_time()
 time.sleep(3)
 print(time.process_time() - before)
 print(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+sys.stdout.flush()
 os._exit(0)
 """
     done = subprocess.run(
