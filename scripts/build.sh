@@ -193,7 +193,7 @@ if [[ ${TARGET-} ]]; then
   result=.test-image
 fi
 
-rm -f -- "$build/$result" "$build/.iid" "$build/.metadata" # of an earlier run: this one may fail
+remove_tree "$build/$result" "$build/.iid" "$build/.metadata" # of an earlier run: this may fail
 
 need src
 find_dockerfile

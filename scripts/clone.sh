@@ -97,7 +97,7 @@ fetch_commit() {
 # with 0 and an "error:" where it could not convert a file, which is there, or not read one, which
 # is not.
 check_out() {
-  rm -rf -- "$half"
+  remove_tree "$half"
   git clone -q --no-checkout -- "$mirror" "$half" || return
   git -C "$half" remote set-url origin "$url" || return
   if ! LC_ALL=C watch git -C "$half" "${unfiltered[@]}" -c advice.detachedHead=false \

@@ -295,7 +295,7 @@ memory=$(<"$build/settings/install/memory")
 pids=$(<"$build/settings/install/pids")
 repository=$(repository)
 list_setting command install/command
-rm -f -- "$build/.skipped"
+remove_tree "$build/.skipped"
 inside "$context" "$context"/{package.json,.npmrc,node_modules}
 if [[ ! -d $build/src/$context ]]; then
   fail 1 "the repository has no folder $context (see \"context\" in config.json)"

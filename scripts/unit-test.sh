@@ -217,7 +217,7 @@ list_setting reports test/reports
 list_services
 options=()
 list_setting command test/command
-rm -rf -- "$build/tested" "$build/reports"
+remove_tree "$build/tested" "$build/reports"
 find_dockerfile
 
 if [[ ${command[*]} =~ ^npm\ (run\ )?test$ && -s $build/.no-test ]]; then

@@ -338,11 +338,22 @@ need() {
   done
 }
 
-# remove_tree PATH...: removes them, also folders that an install script has taken all rights from.
+# remove_tree PATH...: removes what is there of them, also folders that an install script has taken
+# all rights from.
 remove_tree() {
-  if ! rm -rf -- "$@" 2>/dev/null; then
-    chmod -R u+rwX -- "$@" 2>/dev/null || true
-    rm -rf -- "$@" || fail 75 "cannot remove what an earlier run left (rm's reason is above)"
+  local path
+  local -a left=()
+
+  for path; do
+    if [[ -e $path || -L $path ]]; then
+      left+=("$path")
+    fi
+  done
+
+  if [[ ${#left[@]} -gt 0 ]] && ! rm -rf -- "${left[@]}" 2>/dev/null; then
+    chmod -R u+rwX -- "${left[@]}" 2>/dev/null || true
+    rm -rf -- "${left[@]}" \
+      || fail 75 "cannot remove what an earlier run left (rm's reason is above)"
   fi
 }
 

@@ -26,7 +26,11 @@ close_console() {
 }
 
 # size_of_log NAME: sets it to the bytes that console.log has.
-size_of_log() { printf -v "$1" %s "$(stat -Lc %s -- "$build/console.log" 2>/dev/null || echo 0)"; }
+size_of_log() {
+  local _size
+  _size=$(stat -Lc %s -- "$build/console.log" 2>/dev/null) || _size=0
+  printf -v "$1" %s "$_size"
+}
 
 # drained PID: waits until that tee has ended, which mostly is a moment; and no longer than two
 # seconds, as a stray process can hold its pipe open.
