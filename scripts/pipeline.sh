@@ -3,7 +3,7 @@
 #
 #   clone > npm-install > version > build > unit-test > tag-push
 #
-# version.sh already runs once there is a checkout; its output is shown in its turn.
+# version.sh already runs beside npm-install.sh; its output is shown in its turn.
 #
 # Reads     build.json, and the settings skip_ci, paths, hints, timeouts, retries, log_max and
 #           disk_free_min
@@ -68,10 +68,6 @@ end_printing() {
 # start_ahead STEP: starts it beside an earlier one, of which it needs nothing. What it says is
 # shown in its turn; and should it fail, it runs once more then.
 start_ahead() {
-  if [[ ${ahead[$1]-} ]]; then
-    return
-  fi
-
   AHEAD=1 setpriv --pdeathsig TERM timeout -k 15 "$(<"$build/settings/timeouts/$1")" \
     "$scripts/$1.sh" "$build" >"$build/.ahead" 2>&1 {terminal}>&- &
   ahead[$1]=$!
@@ -373,7 +369,6 @@ for step in "${steps[@]}"; do
 
   run_step
   if [[ $step == clone ]]; then
-    start_ahead version
     skip_or_go
   fi
 done
