@@ -233,6 +233,7 @@ sources=()
 choose_builder
 need_secrets
 add_secrets
+# A stage for the tests is not pushed, and what it shares with the image is here by then.
 if [[ $(setting cache) == registry && $DOCKER_BUILDKIT != 0 && ! ${TARGET-} ]]; then
   use_registry_cache
 fi
